@@ -1,0 +1,2 @@
+//! mesh-six
+fn main() {}

@@ -1,0 +1,1 @@
+//! Acceptance and end-to-end tests live in this crate's test targets.
