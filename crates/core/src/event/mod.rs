@@ -1,0 +1,120 @@
+//! Events: the rows of the log before and after they are written (events.md §1).
+
+pub mod catalogue;
+pub mod check;
+pub mod filter;
+pub mod key;
+pub mod position;
+pub mod replay;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{TraceId, id::new_id, time};
+pub use filter::EventFilter;
+pub use key::EventKey;
+pub use position::Position;
+
+/// An event that is to be written. Its order, transaction and recording time come from the database.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// A `UUIDv7`.
+    #[serde(default = "new_id")]
+    pub id: Uuid,
+    /// The W3C trace id.
+    pub trace_id: TraceId,
+    /// The task it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<Uuid>,
+    /// Who reports it.
+    pub agent_id: String,
+    /// `[a-z][a-z0-9_.]{2,63}`; [`catalogue`] has the known ones.
+    pub event_type: String,
+    /// Version of the payload's form.
+    #[serde(default = "first_version")]
+    pub event_version: i32,
+    /// What happened; at most 64 KiB, then cut with a marker.
+    pub payload: Value,
+    /// What it happened to, where that is not `task:{taskId}`, which is implied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aggregate_id: Option<String>,
+    /// At most one event of a key is kept, whatever the time, partition or process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// When it happened, by the producer's clock.
+    #[serde(with = "time::micros", default = "time::now")]
+    #[schemars(with = "DateTime<Utc>")]
+    pub occurred_at: DateTime<Utc>,
+}
+
+const fn first_version() -> i32 {
+    1
+}
+
+impl Event {
+    /// An event of version 1 that happens now and has no key.
+    pub fn new(event_type: &str, agent_id: &str, trace_id: TraceId, payload: Value) -> Self {
+        Self {
+            id: new_id(),
+            trace_id,
+            task_id: None,
+            agent_id: agent_id.to_owned(),
+            event_type: event_type.to_owned(),
+            event_version: 1,
+            payload,
+            aggregate_id: None,
+            idempotency_key: None,
+            occurred_at: time::now(),
+        }
+    }
+
+    /// Of `task`, whose aggregate is implied.
+    #[must_use]
+    pub fn of_task(mut self, task: Uuid) -> Self {
+        self.task_id = Some(task);
+        self
+    }
+
+    /// With a key, so that it is written at most once.
+    #[must_use]
+    pub fn keyed(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Happened at `time`.
+    #[must_use]
+    pub fn at(mut self, time: DateTime<Utc>) -> Self {
+        self.occurred_at = time::truncate(time);
+        self
+    }
+}
+
+/// An event as the log has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredEvent {
+    /// Order within one writer.
+    pub seq: i64,
+    /// The writing transaction.
+    pub txid: i64,
+    /// When it was recorded, by the database's clock.
+    #[serde(with = "time::micros")]
+    #[schemars(with = "DateTime<Utc>")]
+    pub timestamp: DateTime<Utc>,
+    /// Opaque: reading on from here gives the events after this one.
+    pub position: Position,
+    /// The event.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl StoredEvent {
+    /// What it happened to: the aggregate, or the task's implied one.
+    pub fn aggregate(&self) -> Option<String> {
+        self.event.aggregate_id.clone().or_else(|| self.event.task_id.map(|t| format!("task:{t}")))
+    }
+}
