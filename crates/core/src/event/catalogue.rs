@@ -250,7 +250,7 @@ impl CallContext {
     }
 }
 
-/// Payload of `llm.call`. Lengths are in characters. Content only where the operator opted in.
+/// Payload of `llm.call`. Lengths are in characters. Content stays beside the log ([`super::Content`]).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LlmCall {
@@ -272,9 +272,6 @@ pub struct LlmCall {
     pub step: u32,
     /// Whether a structured answer was asked for.
     pub structured: bool,
-    /// The messages, where content capture is on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub messages: Option<Value>,
 }
 
 /// Payload of `llm.response`.
@@ -307,9 +304,6 @@ pub struct LlmResponse {
     /// Why it failed: type, message, HTTP status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
-    /// The answer, where content capture is on.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response: Option<Value>,
 }
 
 /// `llm.call`, before a real model request.

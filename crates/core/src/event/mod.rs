@@ -10,9 +10,10 @@ pub mod replay;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{TraceId, id::new_id, time};
+use crate::{TraceId, id::new_id, task::hex, time};
 pub use filter::EventFilter;
 pub use key::EventKey;
 pub use position::Position;
@@ -48,6 +49,21 @@ pub struct Event {
     #[serde(with = "time::micros", default = "time::now")]
     #[schemars(with = "DateTime<Utc>")]
     pub occurred_at: DateTime<Utc>,
+    /// Content that the operator opted in to keep. It never goes into the log itself nor over the wire, but
+    /// into `event_contents` beside it; [`Event::with_content`] puts its length and hash into the payload.
+    #[serde(skip)]
+    pub content: Option<Content>,
+}
+
+/// Text kept beside the log, deletable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// What it is: `prompt`, `response`, ...
+    pub kind: &'static str,
+    /// Whose it is, for erasure by user.
+    pub user_id: Option<String>,
+    /// The text.
+    pub text: String,
 }
 
 const fn first_version() -> i32 {
@@ -68,7 +84,19 @@ impl Event {
             aggregate_id: None,
             idempotency_key: None,
             occurred_at: time::now(),
+            content: None,
         }
+    }
+
+    /// With content beside the log; its length in characters and its SHA-256 go into the payload.
+    #[must_use]
+    pub fn with_content(mut self, content: Content) -> Self {
+        if let Value::Object(payload) = &mut self.payload {
+            payload.insert("contentLength".to_owned(), content.text.chars().count().into());
+            payload.insert("contentSha256".to_owned(), hex(&Sha256::digest(content.text.as_bytes())).into());
+        }
+        self.content = Some(content);
+        self
     }
 
     /// Of `task`, whose aggregate is implied.
