@@ -1,0 +1,119 @@
+//! Errors of the database, sorted by what a caller can do about them.
+//!
+//! diesel does not hand on the SQLSTATE, so the classes that matter (08, 40, 53, 57, 55P03) are told by diesel's
+//! kind where it has one and by the server's English message otherwise; our connections ask for English where
+//! they may ([`crate::pool`]).
+
+use diesel::result::{DatabaseErrorKind, Error};
+use mesh_six_core::{ApiError, ErrorType};
+
+/// What went wrong in the database.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The server is away, starting, full or overloaded: the same call may succeed later.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(String),
+    /// Somebody's open transaction holds what this call needs: the same call may succeed later.
+    #[error("the database row is locked by another transaction")]
+    Locked,
+    /// The input can never be written.
+    #[error("{0}")]
+    Refused(ApiError),
+    /// Anything else; trying again does not help.
+    #[error("a database query failed")]
+    Query(#[source] Error),
+}
+
+/// Shorthand for results of this crate.
+pub type DbResult<T> = Result<T, DbError>;
+
+impl DbError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Locked)
+    }
+
+    /// Whether the input is to blame.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+impl From<ApiError> for DbError {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Error> for DbError {
+    fn from(error: Error) -> Self {
+        match class(&error) {
+            Class::Transient => Self::Unavailable(brief(&error)),
+            Class::Locked => Self::Locked,
+            Class::Permanent => Self::Query(error),
+        }
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::Refused(refusal) => refusal,
+            DbError::Query(Error::NotFound) => Self::not_found("there is no such row"),
+            DbError::Query(_) => Self::unhandled(error.to_string()),
+            DbError::Unavailable(_) | DbError::Locked => Self::new(ErrorType::Unavailable, error.to_string()),
+        }
+    }
+}
+
+enum Class {
+    Transient,
+    Locked,
+    Permanent,
+}
+
+/// Beginnings or parts of the English messages of SQLSTATE classes 40, 53 and 57 that diesel calls unknown.
+const TRANSIENT: [&str; 17] = [
+    "deadlock detected",
+    "No space left on device",
+    "could not extend file",
+    "could not write",
+    "could not access file",
+    "out of memory",
+    "out of shared memory",
+    "too many clients",
+    "remaining connection slots",
+    "canceling statement due to statement timeout",
+    "canceling statement due to user request",
+    "terminating connection",
+    "idle-in-transaction timeout",
+    "the database system is",
+    "server closed the connection",
+    "connection closed",
+    "cannot execute",
+];
+
+fn class(error: &Error) -> Class {
+    match error {
+        Error::DatabaseError(kind, info) => match kind {
+            DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::SerializationFailure
+            | DatabaseErrorKind::ReadOnlyTransaction => Class::Transient,
+            DatabaseErrorKind::Unknown if info.message().contains("lock timeout") => Class::Locked,
+            DatabaseErrorKind::Unknown if info.message().contains("could not obtain lock") => Class::Locked,
+            DatabaseErrorKind::Unknown if TRANSIENT.iter().any(|t| info.message().contains(t)) => Class::Transient,
+            _ => Class::Permanent,
+        },
+        Error::BrokenTransactionManager | Error::RollbackErrorOnCommit { .. } => Class::Transient,
+        _ => Class::Permanent,
+    }
+}
+
+/// The server's own sentence; it holds no row's content.
+fn brief(error: &Error) -> String {
+    match error {
+        Error::DatabaseError(_, info) => info.message().to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,189 @@
+//! Connections: one pool a process, each connection bounded in time and with the application's rights only.
+
+use std::{sync::Arc, time::Duration};
+
+use diesel::{ConnectionError, ConnectionResult};
+use diesel_async::{
+    AsyncPgConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{Object, Pool},
+    },
+};
+use futures_util::FutureExt;
+use tokio_postgres::NoTls;
+
+use crate::error::{DbError, DbResult};
+
+/// A pooled connection; dereferences to [`AsyncPgConnection`].
+pub type Conn = Object<AsyncPgConnection>;
+
+/// How long a caller waits for a free connection, and for a new one to be made.
+const CHECKOUT: Duration = Duration::from_secs(2);
+
+/// Where the database is and how many connections may be open.
+#[derive(Clone)]
+pub struct DbConfig {
+    /// `postgres://` URL; may lead to a pooler in transaction mode.
+    pub url: String,
+    /// URL of the server itself, for LISTEN and migrations, where `url` leads to a pooler.
+    pub direct_url: Option<String>,
+    /// Most connections in the pool.
+    pub max_connections: usize,
+    /// Shown in `pg_stat_activity`.
+    pub application_name: String,
+}
+
+impl DbConfig {
+    /// Sixteen connections to `url`.
+    pub fn new(url: impl Into<String>, application_name: impl Into<String>) -> Self {
+        Self { url: url.into(), direct_url: None, max_connections: 16, application_name: application_name.into() }
+    }
+
+    /// The URL that leads to the server itself.
+    pub fn direct(&self) -> &str {
+        self.direct_url.as_deref().unwrap_or(&self.url)
+    }
+}
+
+/// The database, for everyone in the process. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    pool: Pool<AsyncPgConnection>,
+    config: Arc<DbConfig>,
+}
+
+impl Database {
+    /// Opens the pool and makes sure that the server answers.
+    pub async fn connect(config: DbConfig) -> DbResult<Self> {
+        let database = Self::lazy(config)?;
+        database.ping().await?;
+        Ok(database)
+    }
+
+    /// Opens the pool without asking the server, which may come later.
+    pub fn lazy(config: DbConfig) -> DbResult<Self> {
+        parse(&config.url)?;
+        parse(config.direct())?;
+        let mut manager = ManagerConfig::default();
+        manager.recycling_method = RecyclingMethod::Fast;
+        let name = config.application_name.clone();
+        manager.custom_setup = Box::new(move |url| {
+            let (url, name) = (url.to_owned(), name.clone());
+            async move { establish(&url, &name).await }.boxed()
+        });
+        let manager = AsyncDieselConnectionManager::new_with_config(config.url.clone(), manager);
+        let pool = Pool::builder(manager)
+            .max_size(config.max_connections)
+            .build()
+            .map_err(|e| DbError::Unavailable(e.to_string()))?;
+        Ok(Self { pool, config: Arc::new(config) })
+    }
+
+    /// A connection from the pool; waits at most two seconds.
+    pub async fn conn(&self) -> DbResult<Conn> {
+        match tokio::time::timeout(CHECKOUT, self.pool.get()).await {
+            Ok(Ok(conn)) => Ok(conn),
+            Ok(Err(error)) => Err(DbError::Unavailable(innermost(&error))),
+            Err(_) => Err(DbError::Unavailable(format!("no connection within {} s", CHECKOUT.as_secs()))),
+        }
+    }
+
+    /// A connection of one's own, outside the pool and past any pooler, for LISTEN.
+    pub async fn dedicated(&self) -> DbResult<AsyncPgConnection> {
+        let connecting = establish(self.config.direct(), &self.config.application_name);
+        match tokio::time::timeout(CHECKOUT, connecting).await {
+            Ok(Ok(conn)) => Ok(conn),
+            Ok(Err(error)) => Err(DbError::Unavailable(innermost(&error))),
+            Err(_) => Err(DbError::Unavailable(format!("no connection within {} s", CHECKOUT.as_secs()))),
+        }
+    }
+
+    /// Asks the server for a sign of life.
+    pub async fn ping(&self) -> DbResult<()> {
+        use diesel_async::RunQueryDsl;
+        let mut conn = self.conn().await?;
+        diesel::sql_query("SELECT 1").execute(&mut conn).await?;
+        Ok(())
+    }
+
+    /// What it was opened with.
+    pub fn config(&self) -> &DbConfig {
+        &self.config
+    }
+
+    /// Connections in use and open.
+    pub fn usage(&self) -> (usize, usize) {
+        let status = self.pool.status();
+        (status.size.saturating_sub(status.available), status.size)
+    }
+
+    /// Closes all idle connections and refuses new ones.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// Session settings of every connection. No write transaction may outlive a minute (events.md §4), so both
+/// time-outs are below it. A login that owns the tables (a laptop's) gives its rights up for the application's.
+/// Asking for English messages needs a privilege in most places, so it is tried on its own and may fail.
+const SESSION: &str = "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
+    SET idle_in_transaction_session_timeout = '30s'; \
+    SELECT set_config('role', 'mesh_six_app', false) FROM pg_roles app, pg_roles me \
+    WHERE app.rolname = 'mesh_six_app' AND me.rolname = session_user AND pg_has_role(me.oid, app.oid, 'MEMBER') \
+    AND (me.rolsuper OR EXISTS (SELECT FROM pg_class t WHERE t.relname = 'mesh_six_events' AND t.relowner = me.oid))";
+
+async fn establish(url: &str, application_name: &str) -> ConnectionResult<AsyncPgConnection> {
+    let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(message(&e));
+    let mut config = parse(url).map_err(|e| ConnectionError::InvalidConnectionUrl(e.to_string()))?;
+    config.application_name(application_name).connect_timeout(CHECKOUT).keepalives_idle(Duration::from_secs(30));
+    config.tcp_user_timeout(Duration::from_secs(30));
+    let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
+    let session = async {
+        let _ = client.simple_query("SET lc_messages = 'C'").await;
+        client.batch_execute(SESSION).await?;
+        let known = "SELECT to_regprocedure('mesh_six_adopt_server()') IS NOT NULL";
+        if client
+            .simple_query(known)
+            .await?
+            .iter()
+            .any(|m| matches!(m, tokio_postgres::SimpleQueryMessage::Row(r) if r.get(0) == Some("t")))
+        {
+            client.batch_execute("SELECT mesh_six_adopt_server()").await?;
+        }
+        Ok(())
+    };
+    // The connection must be driven while the session is set up; diesel-async drives it afterwards.
+    let mut connection = connection;
+    {
+        let session = std::pin::pin!(session);
+        match futures_util::future::select(session, &mut connection).await {
+            futures_util::future::Either::Left((done, _)) => done.map_err(bad)?,
+            futures_util::future::Either::Right((ended, _)) => {
+                return Err(ended.map_or_else(bad, |()| ConnectionError::BadConnection("connection closed".to_owned())));
+            }
+        }
+    }
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
+fn parse(url: &str) -> DbResult<tokio_postgres::Config> {
+    url.parse().map_err(|e: tokio_postgres::Error| {
+        // The error quotes at most a parameter's name, never the URL with its password.
+        let refusal =
+            mesh_six_core::ApiError::validation("DATABASE_URL", format!("not a PostgreSQL URL: {}", message(&e)));
+        DbError::Refused(refusal)
+    })
+}
+
+fn message(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| innermost(error), |db| db.message().to_owned())
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
