@@ -1,9 +1,11 @@
 //! PostgreSQL: the pool, the schema, the event log and the units of work. Only this crate knows diesel.
 
+pub mod dead_letters;
 pub mod error;
 pub mod migrate;
 pub mod pool;
 pub mod schema;
+pub mod vouch;
 
 pub use error::{DbError, DbResult};
 pub use pool::{Conn, Database, DbConfig};
