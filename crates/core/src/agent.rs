@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{ApiError, Validate, time};
 
 /// Something an agent can do, and how well it thinks it can.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentCapability {
     /// The name that tasks ask for.
@@ -61,7 +61,7 @@ impl Validate for AgentCapability {
 }
 
 /// Whether an agent can be given work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentStatus {
     /// Well.

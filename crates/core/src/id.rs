@@ -13,8 +13,7 @@ pub fn v7_time(id: Uuid) -> Option<DateTime<Utc>> {
     if id.get_version_num() != 7 {
         return None;
     }
-    let (high, low) = id.as_u64_pair();
-    let _ = low;
+    let (high, _) = id.as_u64_pair();
     DateTime::from_timestamp_millis(i64::try_from(high >> 16).ok()?)
 }
 

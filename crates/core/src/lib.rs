@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod error;
 pub mod event;
+pub mod hash;
 pub mod id;
 pub mod names;
 pub mod parse;
@@ -13,6 +14,7 @@ pub mod roster;
 pub mod scoring;
 pub mod sink;
 pub mod task;
+pub mod text;
 pub mod time;
 pub mod trace;
 pub mod usage;

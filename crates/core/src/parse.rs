@@ -3,7 +3,12 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ApiError;
+use crate::{ApiError, text::shortened};
+
+/// The longest field name in an error, in bytes.
+const MAX_FIELD_BYTES: usize = 256;
+/// The longest text of serde's in an error, in bytes.
+const MAX_MESSAGE_BYTES: usize = 512;
 
 /// Rules that a type's fields must obey beyond their types.
 pub trait Validate {
@@ -28,17 +33,20 @@ pub fn parse_value<T: DeserializeOwned + Validate>(value: Value) -> Result<T, Ap
 }
 
 /// Names the field of a serde error: the path where serde knows it, else the field that it quotes.
+/// Both name and message are bounded, since serde repeats what the caller sent.
 fn named(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let inner = error.inner();
-    if inner.is_syntax() || inner.is_eof() {
-        return ApiError::validation("body", format!("malformed JSON: {inner}"));
-    }
     let message = inner.to_string();
+    // Numbers too large for any type are syntax errors to serde_json, but their field is known.
+    let malformed = inner.is_eof() || inner.is_syntax() && !message.starts_with("number out of range");
+    if malformed {
+        return ApiError::validation("body", format!("malformed JSON: {message}"));
+    }
     let path = error.path().to_string();
-    // "missing field `x`" is reported at the object that lacks it.
-    let quoted = message
-        .strip_prefix("missing field `")
-        .or_else(|| message.strip_prefix("unknown field `"))
+    // These are reported at the object, not at the member.
+    let quoted = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix))
         .and_then(|rest| rest.split('`').next());
     let field = match (path.as_str(), quoted) {
         (".", Some(name)) => name.to_owned(),
@@ -46,5 +54,5 @@ fn named(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
         (".", None) => "body".to_owned(),
         (path, None) => path.to_owned(),
     };
-    ApiError::validation(field, message)
+    ApiError::validation(shortened(&field, MAX_FIELD_BYTES), shortened(&message, MAX_MESSAGE_BYTES))
 }

@@ -18,7 +18,7 @@ pub const DEGRADED_FACTOR: f64 = 0.9;
 pub const RATE_FLOOR: f64 = 0.05;
 
 /// An agent's score for one capability, with its parts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AgentScoreCard {
     /// The agent's app-id.

@@ -30,7 +30,8 @@ impl TraceId {
         Self(id)
     }
 
-    /// The trace id of a W3C `traceparent` header, if that header is valid.
+    /// The trace id of a W3C `traceparent` header, if that header is valid. A header of a later version than
+    /// 00 may go on after the flags.
     pub fn from_traceparent(header: &str) -> Option<Self> {
         let mut parts = header.split('-');
         let version = parts.next()?;
@@ -38,7 +39,8 @@ impl TraceId {
         let (parent, flags) = (parts.next()?, parts.next()?);
         let hex =
             |s: &str, n: usize| s.len() == n && s.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase());
-        let whole = hex(version, 2) && version != "ff" && hex(parent, 16) && hex(flags, 2);
+        let ends = version != "00" || parts.next().is_none();
+        let whole = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(parent, 16) && hex(flags, 2) && ends;
         (whole && parent.bytes().any(|b| b != b'0')).then(|| trace.parse().ok())?
     }
 
@@ -117,6 +119,8 @@ mod tests {
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4BF92F3577B34DA6A3CE929D0E0E4736-00F067AA0BA902B7-01x",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
         ] {
             assert_eq!(TraceId::from_traceparent(bad), None, "{bad}");
         }

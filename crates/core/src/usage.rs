@@ -25,10 +25,11 @@ pub struct Usage {
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {
-        self.input_tokens += more.input_tokens;
-        self.output_tokens += more.output_tokens;
-        self.cached_input_tokens += more.cached_input_tokens;
-        self.requests += more.requests;
+        // Saturating, since the numbers come from providers and from the log and must not end a reader.
+        self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
+        self.cached_input_tokens = self.cached_input_tokens.saturating_add(more.cached_input_tokens);
+        self.requests = self.requests.saturating_add(more.requests);
         self.cost_usd = match (self.cost_usd, more.cost_usd) {
             (None, None) => None,
             (a, b) => Some(a.unwrap_or(0.0) + b.unwrap_or(0.0)),

@@ -51,6 +51,12 @@ impl Validate for EventFilter {
         if self.limit.is_some_and(|l| !(1..=MAX_LIMIT).contains(&l)) {
             return Err(ApiError::validation("limit", format!("limit must be from 1 to {MAX_LIMIT}")));
         }
+        let texts = [("aggregateId", &self.aggregate_id), ("agentId", &self.agent_id), ("eventType", &self.event_type)];
+        for (field, text) in texts {
+            if text.as_ref().is_some_and(|t| t.len() > 512 || t.contains('\0')) {
+                return Err(ApiError::validation(field, "at most 512 bytes without U+0000"));
+            }
+        }
         Ok(())
     }
 }

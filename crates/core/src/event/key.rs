@@ -7,7 +7,7 @@ use chrono::{DateTime, Datelike, Utc};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{ApiError, id::v7_time, task::hex};
+use crate::{ApiError, hash::hex, id::v7_time};
 
 /// Prefixes whose second part is a `UUIDv7` that tells the bucket.
 const TASK_PREFIXES: [&str; 9] =
@@ -15,6 +15,9 @@ const TASK_PREFIXES: [&str; 9] =
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 512;
+
+/// Keys of an earlier month are refused as absurd: each month has a partition of its own.
+const FIRST_MONTH: i32 = 200_001;
 
 /// A key in the form of the key table: bucket and hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,8 +49,8 @@ fn bucket(key: &str, now: DateTime<Utc>) -> Result<i32, ApiError> {
     if TASK_PREFIXES.contains(&prefix) {
         let id = parts.next().and_then(|p| Uuid::try_parse(p).ok()).and_then(v7_time);
         let time = id.ok_or_else(|| refused(format!("a key that begins with {prefix}: goes on with a UUIDv7")))?;
-        if time > now + chrono::Duration::days(1) {
-            return Err(refused("the UUIDv7 in the key lies in the future"));
+        if time > now + chrono::Duration::days(1) || month(time) < FIRST_MONTH {
+            return Err(refused("the time of the UUIDv7 in the key lies in the future or before the year 2000"));
         }
         return Ok(month(time));
     }
@@ -56,7 +59,7 @@ fn bucket(key: &str, now: DateTime<Utc>) -> Result<i32, ApiError> {
         let whole = text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit());
         let month: Option<i32> = if whole { text.parse().ok() } else { None };
         return month
-            .filter(|m| (1..=12).contains(&(m % 100)) && *m >= 200_001)
+            .filter(|m| (1..=12).contains(&(m % 100)) && *m >= FIRST_MONTH)
             .filter(|m| *m <= self::month(now + chrono::Duration::days(1)))
             .ok_or_else(|| refused("a key of a CloudEvent goes on with the month of its time, as YYYYMM"));
     }

@@ -4,8 +4,10 @@ pub mod catalogue;
 pub mod check;
 pub mod filter;
 pub mod key;
+pub mod payload;
 pub mod position;
 pub mod replay;
+mod schema;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -13,10 +15,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{TraceId, id::new_id, task::hex, time};
+use crate::{TraceId, hash::hex, id::new_id, text::without_nul, time};
 pub use filter::EventFilter;
 pub use key::EventKey;
 pub use position::Position;
+pub use schema::schema;
 
 /// An event that is to be written. Its order, transaction and recording time come from the database.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema, schemars::JsonSchema)]
@@ -71,7 +74,8 @@ const fn first_version() -> i32 {
 }
 
 impl Event {
-    /// An event of version 1 that happens now and has no key.
+    /// An event of version 1 that happens now and has no key. U+0000 in the payload, which PostgreSQL cannot
+    /// keep, is replaced: what a model or tool said must not cost us the fact.
     pub fn new(event_type: &str, agent_id: &str, trace_id: TraceId, payload: Value) -> Self {
         Self {
             id: new_id(),
@@ -80,7 +84,7 @@ impl Event {
             agent_id: agent_id.to_owned(),
             event_type: event_type.to_owned(),
             event_version: 1,
-            payload,
+            payload: without_nul(payload),
             aggregate_id: None,
             idempotency_key: None,
             occurred_at: time::now(),
@@ -90,7 +94,10 @@ impl Event {
 
     /// With content beside the log; its length in characters and its SHA-256 go into the payload.
     #[must_use]
-    pub fn with_content(mut self, content: Content) -> Self {
+    pub fn with_content(mut self, mut content: Content) -> Self {
+        if content.text.contains('\0') {
+            content.text = content.text.replace('\0', "\u{fffd}");
+        }
         if let Value::Object(payload) = &mut self.payload {
             payload.insert("contentLength".to_owned(), content.text.chars().count().into());
             payload.insert("contentSha256".to_owned(), hex(&Sha256::digest(content.text.as_bytes())).into());

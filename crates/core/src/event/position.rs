@@ -59,7 +59,9 @@ impl FromStr for Position {
             let floor: i32 = parts.next()?.parse().ok()?;
             let whole = version == "1" && parts.next().is_none() && txid >= 0 && seq >= 0 && floor >= 0;
             let position = Self { txid, seq, floor };
-            (whole && (floor == 0 || position.floor_time().is_some())).then_some(position)
+            // One text per position: other spellings of the same numbers were never handed out by us.
+            (whole && (floor == 0 || position.floor_time().is_some()) && position.to_string() == text)
+                .then_some(position)
         };
         read().ok_or_else(|| {
             ApiError::validation("position", "not a position of this log; take one from an event or leave it out")
