@@ -1,5 +1,18 @@
 //! The port to pub/sub, state and invocation, and its adapters. Only this crate knows Dapr's wire formats.
+//!
+//! A service talks to a [`Sidecar`] and is called through [`subscription_router`]. Both look the same beside a
+//! real Dapr sidecar and on the [`LocalMesh`], which lives in the process.
+
+pub mod bulk;
+pub mod cloud_event;
+pub mod delivery;
 
 pub mod port;
+pub mod subscriptions;
+
+pub use bulk::{Status, Subscription};
+pub use cloud_event::CloudEvent;
+pub use delivery::{BulkHandler, Delivery};
 
 pub use port::{Condition, Invoked, Message, Sidecar, SidecarError, StateEntry};
+pub use subscriptions::{APP_TOKEN_HEADER, subscription_router};
