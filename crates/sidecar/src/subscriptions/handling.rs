@@ -120,7 +120,7 @@ pub(super) async fn handle(handler: &dyn BulkHandler, entries: &[Incoming]) -> V
         match AssertUnwindSafe(handler.handle(deliveries)).catch_unwind().await {
             Ok(answers) => indices.into_iter().zip(answers).for_each(|(index, answer)| statuses[index] = answer),
             Err(panic) => match *indices.as_slice() {
-                [index] => statuses[index] = drop_after_panic(handler, &entries[index], &*panic).await,
+                [index] => statuses[index] = drop_after_panic(handler, &entries[index], panic_text(panic)).await,
                 _ => {
                     let (first, second) = indices.split_at(indices.len() / 2);
                     // What is pushed last is taken next, so this keeps the order.
@@ -168,13 +168,20 @@ async fn reject(handler: &dyn BulkHandler, delivery: &Delivery, error: &ApiError
     stored_or_later(topic, "malformed", handler.rejected(delivery, error)).await
 }
 
-async fn drop_after_panic(handler: &dyn BulkHandler, entry: &Incoming, panic: &(dyn Any + Send)) -> Status {
+async fn drop_after_panic(handler: &dyn BulkHandler, entry: &Incoming, panic: String) -> Status {
     let (Ok(delivery) | Err((delivery, _))) = entry.delivery().map(Box::new);
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let reason = format!("the handler panicked: {}", text.unwrap_or("without a message"));
+    let reason = format!("the handler panicked: {panic}");
     let Delivery { topic, event, .. } = &*delivery;
     tracing::error!(messaging.topic = %topic, event.id = %event.id, reason, "a handler panicked on a message");
     stored_or_later(topic, "panic", handler.dropped(&delivery, &reason)).await
+}
+
+/// What a panic said, as far as it is text.
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().copied().unwrap_or("without a message").to_owned(),
+    }
 }
 
 /// DROP once the reason is stored, RETRY if it cannot be stored now. Where storing panics it always would, and
