@@ -2,9 +2,12 @@
 
 pub mod dead_letters;
 pub mod error;
+pub mod events;
 pub mod migrate;
 pub mod pool;
 pub mod schema;
+pub mod server;
+mod statement;
 pub mod vouch;
 
 pub use error::{DbError, DbResult};

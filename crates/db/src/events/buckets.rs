@@ -1,0 +1,82 @@
+//! Whether the bucket of a key still exists, or must be made (events.md §3).
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use chrono::{DateTime, Datelike, Days, Utc};
+use diesel::sql_types::Integer;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use mesh_six_core::{ApiError, event::key::month, time};
+
+use super::entry::Entry;
+use crate::{
+    error::DbResult,
+    statement::{Statement, Value},
+};
+
+/// Set when a statement met a missing bucket, so that the next look-up trusts nothing.
+static DOUBT: AtomicBool = AtomicBool::new(false);
+
+/// Notes that a bucket which was taken for granted is missing.
+pub(crate) fn doubt() {
+    DOUBT.store(true, Ordering::Relaxed);
+}
+
+/// Makes sure of the buckets of `entries`; returns those that are gone for good. The buckets of this month and
+/// the last are taken for granted, since upkeep makes them months ahead: the usual batch asks nothing.
+pub(crate) async fn gone<'a>(
+    conn: &mut AsyncPgConnection,
+    entries: impl Iterator<Item = &'a Entry>,
+) -> DbResult<BTreeSet<i32>> {
+    let doubt = DOUBT.swap(false, Ordering::Relaxed);
+    let now = time::now();
+    let granted = [0, month(now), month(first_of_month(now) - Days::new(1))];
+    let mut asked: BTreeSet<i32> = entries.filter_map(|e| Some(e.key?.bucket)).collect();
+    asked.retain(|bucket| *bucket != 0 && (doubt || !granted.contains(bucket)));
+    if asked.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let existing = existing(conn).await?;
+    let oldest = existing.iter().next().copied().unwrap_or(i32::MAX);
+    for bucket in asked.iter().filter(|b| **b > oldest && !existing.contains(*b)) {
+        ensure(conn, *bucket).await?;
+    }
+    asked.retain(|bucket| *bucket < oldest);
+    Ok(asked)
+}
+
+/// What the writer of a key of a dropped bucket is told.
+pub(crate) fn too_old(bucket: i32) -> ApiError {
+    let (year, month) = (bucket / 100, bucket % 100);
+    ApiError::validation(
+        "idempotencyKey",
+        format!("the key is of {year:04}-{month:02}, too old: its month is no longer kept"),
+    )
+}
+
+fn first_of_month(time: DateTime<Utc>) -> DateTime<Utc> {
+    time - Days::new(u64::from(time.day0()))
+}
+
+/// The months that have a bucket.
+async fn existing(conn: &mut AsyncPgConnection) -> DbResult<BTreeSet<i32>> {
+    let names = Statement::<(Integer,)>::new(
+        "SELECT right(c.relname, 6)::integer FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+         WHERE i.inhparent = 'mesh_six_event_keys'::regclass AND c.relname ~ '^mesh_six_event_keys_[0-9]{6}$'",
+    );
+    let rows: Vec<(i32,)> = names.load(conn).await?;
+    Ok(rows.into_iter().map(|(bucket,)| bucket).collect())
+}
+
+async fn ensure(conn: &mut AsyncPgConnection, bucket: i32) -> DbResult<()> {
+    Statement::<()>::new("SELECT mesh_six_ensure_partitions(0, make_timestamptz(")
+        .bind(Value::Int(bucket / 100))
+        .sql(", ")
+        .bind(Value::Int(bucket % 100))
+        .sql(", 1, 0, 0, 0, 'UTC'))")
+        .execute(conn)
+        .await?;
+    Ok(())
+}

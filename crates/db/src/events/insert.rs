@@ -1,0 +1,172 @@
+//! The one statement that writes events: keys first, then the events whose keys are new.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    result::{DatabaseErrorKind, Error},
+    sql_types::{BigInt, Timestamptz, Uuid as SqlUuid},
+};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use mesh_six_core::event::{EventKey, Position, key::month};
+use uuid::Uuid;
+
+use super::{Appended, entry::Entry, metrics};
+use crate::{
+    error::{DbError, DbResult},
+    statement::{JsonText, Statement, Value},
+};
+
+/// Most events in one statement.
+pub(crate) const CHUNK: usize = 1_000;
+/// Most bytes of payload in one statement.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+
+/// An event and, where it has no key of its own, the key of the batch that it came with.
+pub(crate) type Row<'a> = (&'a Entry, Option<EventKey>);
+
+type Returned = (BigInt, BigInt, Timestamptz, SqlUuid);
+
+/// Cuts `rows` into what one statement takes. An id comes at most once in a chunk, since the answer tells the
+/// written events by their ids.
+pub(crate) fn chunks<'r, 'a>(rows: &'r [Row<'a>]) -> Vec<&'r [Row<'a>]> {
+    let mut chunks = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    let mut ids: HashSet<Uuid> = HashSet::with_capacity(rows.len().min(CHUNK));
+    for (at, (entry, _)) in rows.iter().enumerate() {
+        let full = at - start == CHUNK || bytes + entry.payload.len() > CHUNK_BYTES;
+        if at > start && (full || ids.contains(&entry.id)) {
+            chunks.push(&rows[start..at]);
+            (start, bytes) = (at, 0);
+            ids.clear();
+        }
+        bytes += entry.payload.len();
+        ids.insert(entry.id);
+    }
+    if start < rows.len() {
+        chunks.push(&rows[start..]);
+    }
+    chunks
+}
+
+/// Writes one chunk; one answer per row, in order. The later of two rows with one key is a duplicate.
+pub(crate) async fn write(conn: &mut AsyncPgConnection, rows: &[Row<'_>]) -> DbResult<Vec<Appended>> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut seen = HashSet::with_capacity(rows.len());
+    // The first row of each key of its own, and every row without one.
+    let first: Vec<bool> = rows.iter().map(|(entry, _)| entry.key.is_none_or(|key| seen.insert(key))).collect();
+    let kept: Vec<&Row<'_>> = rows.iter().zip(&first).filter(|(_, first)| **first).map(|(row, _)| row).collect();
+    let written: Vec<(i64, i64, DateTime<Utc>, Uuid)> = statement(&kept).load(conn).await.map_err(classify)?;
+    let mut written = written.into_iter().peekable();
+    let appended: Vec<Appended> = rows
+        .iter()
+        .zip(first)
+        .map(|((entry, _), first)| match written.next_if(|w| first && w.3 == entry.id) {
+            Some((seq, txid, timestamp, _)) => Appended::Written(Position::of(txid, seq, timestamp)),
+            None => Appended::Duplicate,
+        })
+        .collect();
+    metrics::written(&appended);
+    contents(conn, rows, &appended).await?;
+    Ok(appended)
+}
+
+/// Whether writing `rows` takes more than one statement, hence a transaction.
+pub(crate) fn needs_transaction(rows: &[Row<'_>], chunks: usize) -> bool {
+    chunks > 1 || rows.iter().any(|(entry, _)| entry.content.is_some())
+}
+
+/// The statement for rows of distinct keys. Keys go in sorted, so that two batches never wait for each other
+/// in a circle. `occurred_at` outside of what is sensible becomes the database's clock.
+fn statement<'a>(rows: &[&Row<'a>]) -> Statement<'a, Returned> {
+    let mut keys: Vec<(EventKey, Uuid)> =
+        rows.iter().filter_map(|(entry, batch)| Some((entry.key.or(*batch)?, entry.id))).collect();
+    keys.sort_unstable_by_key(|(key, _)| *key);
+    keys.dedup_by_key(|(key, _)| *key);
+    let entries = || rows.iter().map(|(entry, _)| *entry);
+    Statement::new("WITH keys AS (INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
+        .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
+        .sql(", ")
+        .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
+        .sql(", ")
+        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
+        .sql(
+            ") AS k ON CONFLICT DO NOTHING RETURNING key_hash) \
+         INSERT INTO mesh_six_events (occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, \
+         payload, aggregate_id, idempotency_key) \
+         SELECT CASE WHEN e.occurred_at BETWEEN 'epoch' AND now() + interval '24 hours' THEN e.occurred_at \
+         ELSE now() END, e.id, e.trace_id, e.task_id, e.agent_id, e.event_type, e.event_version, e.payload, \
+         e.aggregate_id, e.idempotency_key FROM unnest(",
+        )
+        .bind(Value::Times(entries().map(|e| e.occurred_at).collect()))
+        .sql(", ")
+        .bind(Value::Ids(entries().map(|e| e.id).collect()))
+        .sql(", ")
+        .bind(Value::Ids(entries().map(|e| e.trace_id).collect()))
+        .sql(", ")
+        .bind(Value::OptionalIds(entries().map(|e| e.task_id).collect()))
+        .sql(", ")
+        .bind(Value::Texts(entries().map(|e| e.agent_id.as_str()).collect()))
+        .sql(", ")
+        .bind(Value::Texts(entries().map(|e| e.event_type.as_str()).collect()))
+        .sql(", ")
+        .bind(Value::Ints(entries().map(|e| e.event_version).collect()))
+        .sql(", ")
+        .bind(Value::Json(entries().map(|e| JsonText(&e.payload)).collect()))
+        .sql(", ")
+        .bind(Value::OptionalTexts(entries().map(|e| e.aggregate_id.as_deref()).collect()))
+        .sql(", ")
+        .bind(Value::OptionalTexts(entries().map(|e| e.idempotency_key.as_deref()).collect()))
+        .sql(", ")
+        .bind(Value::OptionalIds(rows.iter().map(|(entry, batch)| entry.key.or(*batch).map(|k| k.hash)).collect()))
+        .sql(
+            ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
+         aggregate_id, idempotency_key, key_hash, place) \
+         WHERE e.key_hash IS NULL OR e.key_hash IN (SELECT key_hash FROM keys) \
+         ORDER BY e.place RETURNING seq, txid, timestamp, id",
+        )
+}
+
+/// Content of the events that were written goes beside the log.
+async fn contents(conn: &mut AsyncPgConnection, rows: &[Row<'_>], appended: &[Appended]) -> DbResult<()> {
+    let kept: Vec<_> = rows
+        .iter()
+        .zip(appended)
+        .filter(|(_, appended)| matches!(appended, Appended::Written(_)))
+        .filter_map(|((entry, _), _)| Some((*entry, entry.content.as_ref()?)))
+        .collect();
+    if kept.is_empty() {
+        return Ok(());
+    }
+    Statement::<()>::new(
+        "INSERT INTO event_contents (event_id, task_id, user_id, month, kind, content) SELECT * FROM unnest(",
+    )
+    .bind(Value::Ids(kept.iter().map(|(entry, _)| entry.id).collect()))
+    .sql(", ")
+    .bind(Value::OptionalIds(kept.iter().map(|(entry, _)| entry.task_id).collect()))
+    .sql(", ")
+    .bind(Value::OptionalTexts(kept.iter().map(|(_, content)| content.user_id.as_deref()).collect()))
+    .sql(", ")
+    .bind(Value::Ints(kept.iter().map(|(entry, _)| month(entry.occurred_at)).collect()))
+    .sql(", ")
+    .bind(Value::Texts(kept.iter().map(|(_, content)| content.kind).collect()))
+    .sql(", ")
+    .bind(Value::Texts(kept.iter().map(|(_, content)| content.text.as_str()).collect()))
+    .sql(") ON CONFLICT DO NOTHING")
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A missing key bucket is told apart by its table, since it is mended by making it.
+fn classify(error: Error) -> DbError {
+    if let Error::DatabaseError(DatabaseErrorKind::CheckViolation, info) = &error
+        && info.table_name() == Some("mesh_six_event_keys")
+    {
+        super::buckets::doubt();
+        return DbError::Unavailable("a bucket of event keys is missing; it is made with the next try".to_owned());
+    }
+    error.into()
+}

@@ -1,0 +1,113 @@
+//! SQL text with bound values that diesel prepares once per connection. `sql_query` is never cached as a
+//! prepared statement, and the query builder cannot say `unnest` or compare rows, hence this.
+
+use std::{io::Write, marker::PhantomData};
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    pg::Pg,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    result::QueryResult,
+    serialize::{IsNull, Output, ToSql},
+    sql_types::{Array, BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+/// A statement whose rows have the SQL types `Row`, a tuple; `()` where it returns none.
+#[derive(Debug)]
+pub(crate) struct Statement<'a, Row> {
+    parts: Vec<Part<'a>>,
+    row: PhantomData<fn() -> Row>,
+}
+
+#[derive(Debug)]
+enum Part<'a> {
+    Sql(&'static str),
+    Value(Value<'a>),
+}
+
+/// A value to bind. Arrays are columns for `unnest`.
+#[derive(Debug)]
+pub(crate) enum Value<'a> {
+    Int(i32),
+    Long(i64),
+    Id(Uuid),
+    Time(DateTime<Utc>),
+    Text(&'a str),
+    Ints(Vec<i32>),
+    Ids(Vec<Uuid>),
+    OptionalIds(Vec<Option<Uuid>>),
+    Times(Vec<DateTime<Utc>>),
+    Texts(Vec<&'a str>),
+    OptionalTexts(Vec<Option<&'a str>>),
+    Json(Vec<JsonText<'a>>),
+}
+
+/// JSON that is already text, so that it is serialized once.
+#[derive(Debug)]
+pub(crate) struct JsonText<'a>(pub(crate) &'a str);
+
+impl ToSql<Jsonb, Pg> for JsonText<'_> {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
+        // The binary form of jsonb is its version, 1, and the text.
+        out.write_all(&[1])?;
+        out.write_all(self.0.as_bytes())?;
+        Ok(IsNull::No)
+    }
+}
+
+impl<'a, Row> Statement<'a, Row> {
+    /// A statement that begins with `sql`.
+    pub(crate) fn new(sql: &'static str) -> Self {
+        Self { parts: vec![Part::Sql(sql)], row: PhantomData }
+    }
+
+    /// Goes on with a bound value.
+    #[must_use]
+    pub(crate) fn bind(mut self, value: Value<'a>) -> Self {
+        self.parts.push(Part::Value(value));
+        self
+    }
+
+    /// Goes on with text.
+    #[must_use]
+    pub(crate) fn sql(mut self, sql: &'static str) -> Self {
+        self.parts.push(Part::Sql(sql));
+        self
+    }
+}
+
+impl<Row> QueryFragment<Pg> for Statement<'_, Row> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        for part in &self.parts {
+            match part {
+                Part::Sql(sql) => out.push_sql(sql),
+                Part::Value(value) => match value {
+                    Value::Int(v) => out.push_bind_param::<Integer, _>(v)?,
+                    Value::Long(v) => out.push_bind_param::<BigInt, _>(v)?,
+                    Value::Id(v) => out.push_bind_param::<SqlUuid, _>(v)?,
+                    Value::Time(v) => out.push_bind_param::<Timestamptz, _>(v)?,
+                    Value::Text(v) => out.push_bind_param::<Text, str>(v)?,
+                    Value::Ints(v) => out.push_bind_param::<Array<Integer>, _>(v)?,
+                    Value::Ids(v) => out.push_bind_param::<Array<SqlUuid>, _>(v)?,
+                    Value::OptionalIds(v) => out.push_bind_param::<Array<Nullable<SqlUuid>>, _>(v)?,
+                    Value::Times(v) => out.push_bind_param::<Array<Timestamptz>, _>(v)?,
+                    Value::Texts(v) => out.push_bind_param::<Array<Text>, _>(v)?,
+                    Value::OptionalTexts(v) => out.push_bind_param::<Array<Nullable<Text>>, _>(v)?,
+                    Value::Json(v) => out.push_bind_param::<Array<Jsonb>, _>(v)?,
+                },
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The text differs from one statement to the next, so the cache goes by it and not by the type.
+impl<Row> QueryId for Statement<'_, Row> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl<Row> Query for Statement<'_, Row> {
+    type SqlType = Row;
+}
