@@ -179,6 +179,7 @@ pub struct ErrorBody {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 mod tests {
     use super::*;
 

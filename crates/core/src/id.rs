@@ -18,6 +18,7 @@ pub fn v7_time(id: Uuid) -> Option<DateTime<Utc>> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 mod tests {
     use super::*;
 

@@ -38,7 +38,8 @@ fn named(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let inner = error.inner();
     let message = inner.to_string();
     // Numbers too large for any type are syntax errors to serde_json, but their field is known.
-    let malformed = inner.is_eof() || inner.is_syntax() && !message.starts_with("number out of range");
+    let number = message.starts_with("number out of range");
+    let malformed = inner.is_eof() || (inner.is_syntax() && !number);
     if malformed {
         return ApiError::validation("body", format!("malformed JSON: {message}"));
     }

@@ -38,7 +38,6 @@ pub mod micros_option {
     use super::{DateTime, Deserialize, Deserializer, Serializer, Utc};
 
     /// Writes the time with microseconds, or null.
-    #[expect(clippy::ref_option, reason = "serde's `with` hands over a reference to the field")]
     pub fn serialize<S: Serializer>(time: &Option<DateTime<Utc>>, to: S) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => to.serialize_some(&super::format(*time)),
