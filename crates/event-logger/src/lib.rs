@@ -1,1 +1,89 @@
-//! mesh-six-event-logger
+//! The event logger: taps pub/sub into the event log, keeps the log's partitions, serves its read API.
+//!
+//! It is the passive of the two paths (events.md §6): whatever services write themselves arrives here again
+//! under the same key, and whatever could not be written there arrives here alone.
+//! Errors end as answers to the sidecar or the caller, so there are no error types of its own.
+
+mod api;
+mod ingest;
+mod tap;
+
+use std::time::Duration;
+
+use mesh_six_core::names::EVENT_LOGGER;
+use mesh_six_db::{Database, dead_letters, events::EventLog, partitions};
+use mesh_six_runtime::{Background, HealthState, Routes, ServiceInfo};
+use mesh_six_sidecar::subscription_router;
+use tokio_util::sync::CancellationToken;
+
+pub use api::openapi;
+
+/// What the event logger works with.
+pub struct Deps {
+    /// The database.
+    pub db: Database,
+    /// The log in it.
+    pub log: EventLog,
+    /// What the sidecar must show in `dapr-api-token`.
+    pub app_token: Option<String>,
+}
+
+/// A running event logger.
+pub struct EventLogger {
+    /// Its routes: the read API, and what the sidecar calls.
+    pub routes: Routes,
+    /// For the shell.
+    pub info: ServiceInfo,
+    /// Ready while the database answers.
+    pub health: HealthState,
+    /// Upkeep and gauges; ends with the token given to [`start`].
+    pub background: Background,
+}
+
+/// How often the database is asked for a sign of life and the gauges are set.
+const WATCH: Duration = Duration::from_secs(5);
+
+/// Starts the upkeep of the partitions and makes the routes. `shutdown` also ends the live tails.
+pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
+    let Deps { db, log, app_token } = deps;
+    let background = Background::new(shutdown);
+    let health = HealthState::new();
+    health.not_ready("database", "not asked yet");
+    let (upkeep_db, stop) = (db.clone(), background.token());
+    background.spawn_restarting("partitions", move || partitions::run_upkeep(upkeep_db.clone(), stop.clone()));
+    let (watched, told, stop) = (db.clone(), health.clone(), background.token());
+    background.spawn_restarting("watch", move || watch(watched.clone(), told.clone(), stop.clone()));
+    let intake = ingest::Intake { db, log: log.clone(), app_id: EVENT_LOGGER.to_owned() };
+    let routes = Routes::new()
+        .public(api::routes(log, shutdown.clone()))
+        .delivered(subscription_router(tap::subscriptions(&intake), app_token));
+    EventLogger { routes, info: ServiceInfo::new(EVENT_LOGGER), health, background }
+}
+
+/// Ties readiness to the database and keeps the gauges of dead letters and of the default partition.
+async fn watch(db: Database, health: HealthState, stop: CancellationToken) {
+    loop {
+        match look(&db).await {
+            Ok(()) => health.ready("database"),
+            Err(error) => health.not_ready("database", error.to_string()),
+        }
+        if tokio::time::timeout(WATCH, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; counts of rows are far below 2^53")]
+async fn look(db: &Database) -> Result<(), mesh_six_db::DbError> {
+    let mut conn = db.conn().await?;
+    let (waiting, oldest) = dead_letters::waiting(&mut conn).await?;
+    let age = oldest.map_or(0, |t| (chrono::Utc::now() - t).num_seconds().max(0));
+    metrics::gauge!("mesh_six_dead_letters_waiting").set(waiting as f64);
+    metrics::gauge!("mesh_six_dead_letters_oldest_age_seconds").set(age as f64);
+    let stray = partitions::default_rows(&mut conn).await?;
+    metrics::gauge!("mesh_six_events_default_partition_rows").set(stray as f64);
+    if stray > 0 {
+        tracing::error!(rows = stray, "the default partition holds events: a month's partition was missing");
+    }
+    Ok(())
+}

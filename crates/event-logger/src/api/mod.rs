@@ -1,0 +1,48 @@
+//! The read API of the event log.
+
+mod query;
+mod replay;
+mod tail;
+
+use axum::{Router, routing::get};
+use mesh_six_db::events::EventLog;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+
+#[derive(Clone)]
+struct Api {
+    log: EventLog,
+    shutdown: CancellationToken,
+}
+
+/// The paths of this service, described.
+#[derive(OpenApi)]
+#[openapi(
+    paths(query::query, replay::replay, tail::tail, schema),
+    components(schemas(mesh_six_core::StoredEvent, mesh_six_core::error::ErrorBody))
+)]
+struct Described;
+
+/// The description of the public API, to be merged with the other services'.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Described::openapi()
+}
+
+/// Under `/api/v1` and, as in the original, without it.
+pub(crate) fn routes(log: EventLog, shutdown: CancellationToken) -> Router {
+    let mut routes = Router::new();
+    for prefix in ["/api/v1", ""] {
+        routes = routes
+            .route(&format!("{prefix}/events"), get(query::query))
+            .route(&format!("{prefix}/events/replay/{{aggregate}}"), get(replay::replay))
+            .route(&format!("{prefix}/events/tail"), get(tail::tail))
+            .route(&format!("{prefix}/events/schema"), get(schema));
+    }
+    routes.with_state(Api { log, shutdown })
+}
+
+/// JSON Schemas of the events and their payloads.
+#[utoipa::path(get, path = "/api/v1/events/schema", tag = "events", responses((status = 200, description = "JSON Schemas by event type")))]
+async fn schema() -> axum::Json<serde_json::Value> {
+    axum::Json(mesh_six_core::event::schema())
+}

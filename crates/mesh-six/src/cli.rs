@@ -1,0 +1,358 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand};
+use mesh_six_core::{TraceId, event::Position};
+use uuid::Uuid;
+
+/// A mesh of services that routes tasks to the best LLM agent and keeps every step on the record.
+#[derive(Parser)]
+#[command(name = "mesh-six", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Examples:
+  mesh-six up                                the whole mesh on this machine
+  mesh-six submit \"Why is the sky blue?\"     one task; waits and prints the answer
+  mesh-six events tail                       what happens, live
+  mesh-six events replay task:<id>           one task's story and what it adds up to
+
+Exit codes: 0 done, 1 the task failed, 2 usage, 3 cannot reach the mesh.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the whole mesh in one process on one port of 127.0.0.1
+    Up(UpArgs),
+    /// Run one service beside a Dapr sidecar
+    Serve(ServeArgs),
+    /// Submit a task and wait for its answer, or a file of tasks
+    Submit(SubmitArgs),
+    /// List tasks, show one, or cancel one
+    Tasks(TasksArgs),
+    /// List the agents and how they score
+    Agents(AgentsArgs),
+    /// Read the event log
+    Events(EventsArgs),
+    /// Bring the database to the newest schema, or show what is missing
+    Migrate(MigrateArgs),
+    /// List the event log's partitions, or make those that are missing
+    Partitions(PartitionsArgs),
+    /// List the sixteen services
+    Services(Output),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  mesh-six completions bash > /etc/bash_completion.d/mesh-six")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to print.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Output {
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where the mesh is.
+#[derive(Args, Clone)]
+pub(crate) struct Target {
+    /// The mesh's address
+    #[arg(long, env = "MESH_SIX_URL", default_value = "http://127.0.0.1:7600", value_name = "URL")]
+    pub(crate) url: String,
+    /// The mesh's API token, if it asks for one
+    #[arg(long = "api-token", env = "API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+#[derive(Args)]
+#[command(after_help = "The database is DATABASE_URL if set, else a private PostgreSQL in the data folder.
+
+Examples:
+  mesh-six up
+  mesh-six up --llm-url http://127.0.0.1:11434/v1 --model llama3.2
+  DATABASE_URL=postgres://me@localhost/mesh mesh-six up --port 7700")]
+pub(crate) struct UpArgs {
+    /// Port on 127.0.0.1; 0 takes a free one
+    #[arg(long, default_value_t = 7600)]
+    pub(crate) port: u16,
+    /// Where the private PostgreSQL keeps its data [default: ~/.local/share/mesh-six]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// An OpenAI-compatible endpoint; without one the offline model answers
+    #[arg(long, env = "LITELLM_BASE_URL", value_name = "URL")]
+    pub(crate) llm_url: Option<String>,
+    /// The model to ask for
+    #[arg(long, env = "LLM_MODEL", value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Leave a service out (may be given several times)
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) without: Vec<String>,
+    /// Log what the services say, not only warnings
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// The service, as `mesh-six services` lists it
+    pub(crate) service: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mesh-six submit \"Why is the sky blue?\"
+  mesh-six submit --capability general-query --payload '{\"query\": \"...\"}' --json
+  mesh-six submit --file examples/tasks.jsonl")]
+pub(crate) struct SubmitArgs {
+    /// The question; the same as --payload '{"query": ...}'
+    #[arg(required_unless_present_any = ["file", "payload"], conflicts_with_all = ["file", "payload"])]
+    pub(crate) query: Option<String>,
+    /// A file of tasks, one JSON object a line; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "payload")]
+    pub(crate) file: Option<PathBuf>,
+    /// The task's input, a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub(crate) payload: Option<String>,
+    /// What is asked for
+    #[arg(long, default_value = "general-query")]
+    pub(crate) capability: String,
+    /// 0 (can wait) to 10 (urgent)
+    #[arg(long, default_value_t = 5)]
+    pub(crate) priority: i32,
+    /// Seconds that one attempt may take, 1 to 900
+    #[arg(long, default_value_t = 120)]
+    pub(crate) timeout: i32,
+    /// For whom
+    #[arg(long)]
+    pub(crate) user: Option<String>,
+    /// The same key gives the same task
+    #[arg(long, value_name = "KEY")]
+    pub(crate) idempotency_key: Option<String>,
+    /// Print the task's id and do not wait
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Tasks of a file that are under way at once
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) concurrency: u16,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mesh-six tasks --status failed
+  mesh-six tasks <id>
+  mesh-six tasks <id> --cancel")]
+pub(crate) struct TasksArgs {
+    /// Show this task
+    pub(crate) id: Option<Uuid>,
+    /// Cancel it
+    #[arg(long, requires = "id")]
+    pub(crate) cancel: bool,
+    /// Only tasks in this state: pending, dispatched, completed, failed or cancelled
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) status: Option<String>,
+    /// Only tasks that ask for this
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) capability: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct AgentsArgs {
+    /// Show the score table of a capability
+    #[arg(long, value_name = "CAPABILITY")]
+    pub(crate) score: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mesh-six events tail
+  mesh-six events query --task <id>
+  mesh-six events query --type llm.response --since 1h --desc --json
+  mesh-six events replay task:<id>")]
+pub(crate) struct EventsArgs {
+    #[command(subcommand)]
+    pub(crate) command: EventsCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EventsCommand {
+    /// Follow the log live, one line an event
+    Tail(TailArgs),
+    /// Find events
+    Query(QueryArgs),
+    /// The events of one aggregate in order, then the state they add up to
+    Replay(ReplayArgs),
+}
+
+/// What must hold of an event.
+#[derive(Args, Clone)]
+pub(crate) struct Conditions {
+    /// Of this task
+    #[arg(long, value_name = "ID")]
+    pub(crate) task: Option<Uuid>,
+    /// Of this trace
+    #[arg(long, value_name = "ID")]
+    pub(crate) trace: Option<TraceId>,
+    /// Reported by this agent
+    #[arg(long)]
+    pub(crate) agent: Option<String>,
+    /// Of this type, such as llm.response
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct TailArgs {
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
+    /// Begin after this position instead of now; `start` is the whole log
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) after: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    pub(crate) conditions: Conditions,
+    /// Of this aggregate, such as task:<id>
+    #[arg(long, value_name = "ID")]
+    pub(crate) aggregate: Option<String>,
+    /// Recorded since: a time, or how long ago, such as 30s, 15m, 1h, 7d
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    pub(crate) since: Option<DateTime<Utc>>,
+    /// Recorded until: a time, or how long ago
+    #[arg(long, value_name = "WHEN", value_parser = when)]
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// After this position
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) after: Option<Position>,
+    /// Before this position
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) before: Option<Position>,
+    /// How many, 1 to 1000
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=1000))]
+    pub(crate) limit: i64,
+    /// Newest first
+    #[arg(long)]
+    pub(crate) desc: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+#[derive(Args)]
+pub(crate) struct ReplayArgs {
+    /// The aggregate, such as task:<id>
+    pub(crate) aggregate: String,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: Target,
+}
+
+/// Which database.
+#[derive(Args, Clone)]
+pub(crate) struct DatabaseArgs {
+    /// The database, past any pooler, as its owner
+    #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
+    /// The data folder of `mesh-six up`, where no URL is given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  mesh-six migrate --status
+  mesh-six migrate --dry-run
+  DATABASE_URL=postgres://owner@localhost/mesh mesh-six migrate")]
+pub(crate) struct MigrateArgs {
+    /// Show each migration and whether the database has it
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) status: bool,
+    /// Show what would be applied
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Revert the newest migration; refused while the log has events
+    #[arg(long, conflicts_with_all = ["status", "dry_run"])]
+    pub(crate) revert: bool,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct PartitionsArgs {
+    /// Make the partitions of this month and so many after it
+    #[arg(long, value_name = "MONTHS")]
+    pub(crate) ensure: Option<i32>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// A time in RFC 3339, or how long ago.
+fn when(text: &str) -> Result<DateTime<Utc>, String> {
+    let wrong = || format!("{text:?} is neither a time such as 2026-11-23T08:00:00Z nor a span such as 30s, 15m, 1h, 7d");
+    if let Ok(time) = text.parse::<DateTime<Utc>>() {
+        return Ok(time);
+    }
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let count: i64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    let span = count.checked_mul(seconds).and_then(chrono::Duration::try_seconds).ok_or_else(wrong)?;
+    Utc::now().checked_sub_signed(span).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn spans_and_times() {
+        assert!((Utc::now() - when("1h").unwrap()).num_minutes() >= 59);
+        assert_eq!(when("2026-11-23T08:00:00Z").unwrap().timestamp(), 1_795_420_800);
+        for bad in ["", "h", "1x", "yesterday", "99999999999999d"] {
+            assert!(when(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A file of tasks: all are read and checked before the first is submitted.
+
+use std::{io::Read, path::Path, process::ExitCode, time::Instant};
+
+use futures_util::{StreamExt, stream};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use mesh_six_core::task::TaskStatus;
+use serde_json::{Value, json};
+
+use super::wait;
+use crate::{
+    cli::SubmitArgs,
+    client::Client,
+    commands::task_view::TaskView,
+    exit::{self, Exit},
+    output,
+};
+
+/// Submits every line of `path`, at most `concurrency` at once, and prints a summary.
+pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyhow::Result<ExitCode> {
+    let tasks = read(path, args)?;
+    let bar = ProgressBar::with_draw_target(Some(tasks.len() as u64), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} tasks  {elapsed}  {msg}")?;
+    bar.set_style(style);
+    let begun = Instant::now();
+    let mut results: Vec<(usize, anyhow::Result<TaskView>)> = stream::iter(tasks.into_iter().enumerate())
+        .map(|(i, task)| async move { (i, wait::submit_and_wait(client, &task, None).await) })
+        .buffer_unordered(usize::from(args.concurrency))
+        .inspect(|(_, done)| {
+            bar.inc(1);
+            if let Err(error) = done {
+                bar.set_message(error.to_string());
+            }
+        })
+        .collect()
+        .await;
+    bar.finish_and_clear();
+    results.sort_by_key(|(i, _)| *i);
+    let completed =
+        results.iter().filter(|(_, r)| r.as_ref().is_ok_and(|t| t.status == TaskStatus::Completed)).count();
+    if args.output.json {
+        for (i, result) in &results {
+            output::json(&match result {
+                Ok(task) => task.summary(),
+                Err(error) => json!({"line": i + 1, "status": "not submitted", "error": error.to_string()}),
+            })?;
+        }
+    } else {
+        summary(&results, completed, begun)?;
+    }
+    // All lines failing for want of a mesh is not the same as tasks that failed.
+    if let (true, Some((_, Err(_)))) = (completed == 0, results.first()) {
+        if let Some((_, Err(error))) = results.into_iter().next() {
+            return Err(error);
+        }
+    }
+    Ok(if completed == results.len() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
+}
+
+fn summary(results: &[(usize, anyhow::Result<TaskView>)], completed: usize, begun: Instant) -> anyhow::Result<()> {
+    let rows = results
+        .iter()
+        .map(|(i, result)| match result {
+            Ok(task) => {
+                let usage = task.usage.unwrap_or_default();
+                vec![
+                    (i + 1).to_string(),
+                    task.status.as_str().to_owned(),
+                    task.dispatched_to.clone().unwrap_or_default(),
+                    task.duration_ms.map(output::duration).unwrap_or_default(),
+                    format!("{}+{}", usage.input_tokens, usage.output_tokens),
+                    task.task_id.to_string(),
+                ]
+            }
+            Err(error) => {
+                let blank = String::new;
+                vec![(i + 1).to_string(), "not done".to_owned(), blank(), blank(), blank(), error.to_string()]
+            }
+        })
+        .collect();
+    output::table::print(&["LINE", "STATUS", "AGENT", "TIME", "TOKENS", "TASK"], rows)?;
+    let took = output::duration(i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX));
+    output::print_line(&format!("\n{completed} of {} completed in {took}", results.len()))
+}
+
+/// The tasks of a file. An empty line is skipped; a wrong one stops everything before anything is submitted.
+fn read(path: &Path, args: &SubmitArgs) -> anyhow::Result<Vec<Value>> {
+    let mut text = String::new();
+    let opened = if path.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|mut f| f.read_to_string(&mut text))
+    };
+    opened.map_err(|e| Exit::usage(format!("cannot read {}: {e}", path.display())))?;
+    let mut tasks = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
+        let task = task(line, args).map_err(|e| Exit::usage(format!("{}:{}: {e}", path.display(), i + 1)))?;
+        tasks.push(task);
+    }
+    if tasks.is_empty() {
+        return Err(Exit::usage(format!("{} holds no task", path.display())));
+    }
+    Ok(tasks)
+}
+
+/// A line is the body of `POST /api/v1/tasks`; what it leaves out comes from the command line.
+fn task(line: &str, args: &SubmitArgs) -> Result<Value, String> {
+    let value: Value = serde_json::from_str(line).map_err(|e| format!("not JSON: {e}"))?;
+    let Value::Object(given) = value else {
+        return Err("a task is a JSON object".to_owned());
+    };
+    if !given.get("payload").is_some_and(Value::is_object) {
+        return Err("payload: a JSON object is required".to_owned());
+    }
+    let mut task = super::body(args, serde_json::Map::new());
+    if let Value::Object(fields) = &mut task {
+        fields.extend(given);
+    }
+    Ok(task)
+}

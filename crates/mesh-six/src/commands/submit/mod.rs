@@ -1,0 +1,85 @@
+//! `mesh-six submit`: one task, or a file of them.
+
+mod file;
+mod wait;
+
+use std::process::ExitCode;
+
+use mesh_six_core::task::TaskStatus;
+use owo_colors::OwoColorize;
+use serde_json::{Map, Value, json};
+
+use super::task_view::TaskView;
+use crate::{
+    cli::SubmitArgs,
+    client::Client,
+    exit::{self, Exit},
+    output,
+};
+
+/// Submits and, unless told otherwise, waits.
+pub(crate) async fn run(args: SubmitArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(args.target.clone())?;
+    if let Some(path) = &args.file {
+        return file::run(&client, &args, path).await;
+    }
+    let body = body(&args, payload(&args)?);
+    let key = args.idempotency_key.as_deref();
+    if args.no_wait {
+        let accepted = wait::submit(&client, &body, key, 0).await?;
+        if args.output.json {
+            output::json(&accepted)?;
+        } else {
+            output::print_line(accepted["taskId"].as_str().unwrap_or_default())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let task = wait::submit_and_wait(&client, &body, key).await?;
+    if args.output.json {
+        output::json(&task.summary())?;
+    } else {
+        print(&task)?;
+    }
+    Ok(code(&task))
+}
+
+fn print(task: &TaskView) -> anyhow::Result<()> {
+    if let Some(answer) = task.answer() {
+        output::print_line(&answer)?;
+        output::print_line("")?;
+    }
+    if let Some(error) = &task.error {
+        let line = format!("{} {}: {}", task.status.as_str().red(), error.error_type, error.message);
+        output::print_line(&line)?;
+    } else if task.status == TaskStatus::Cancelled {
+        output::print_line(&"cancelled".yellow().to_string())?;
+    }
+    output::print_line(&task.facts().dimmed().to_string())
+}
+
+fn payload(args: &SubmitArgs) -> anyhow::Result<Map<String, Value>> {
+    if let Some(query) = &args.query {
+        return Ok(Map::from_iter([("query".to_owned(), json!(query))]));
+    }
+    let text = args.payload.as_deref().unwrap_or("{}");
+    serde_json::from_str(text).map_err(|e| Exit::usage(format!("--payload is not a JSON object: {e}")))
+}
+
+fn body(args: &SubmitArgs, payload: Map<String, Value>) -> Value {
+    let mut body = json!({
+        "capability": args.capability,
+        "payload": payload,
+        "priority": args.priority,
+        "timeout": args.timeout,
+        "requestedBy": "cli",
+    });
+    if let Some(user) = &args.user {
+        body["userId"] = json!(user);
+    }
+    body
+}
+
+/// 0 if the task was completed, else 1.
+fn code(task: &TaskView) -> ExitCode {
+    if task.status == TaskStatus::Completed { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
+}

@@ -1,0 +1,59 @@
+//! Submitting and waiting for the end, across short outages of the connection.
+
+use std::time::Duration;
+
+use mesh_six_core::{ApiError, ErrorType};
+use reqwest::Method;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{client::Client, commands::task_view::TaskView};
+
+/// Seconds that one request waits for the end of a task.
+const POLL_SECONDS: u64 = 25;
+/// Requests that may fail in a row before giving up.
+const TRIES: u32 = 20;
+
+/// Submits `body` and returns the answer. The key makes a second try after a broken connection the same task.
+pub(crate) async fn submit(client: &Client, body: &Value, key: Option<&str>, wait: u64) -> anyhow::Result<Value> {
+    let mut body = body.clone();
+    if wait > 0 {
+        body["wait"] = json!(wait);
+    }
+    let request = client.request(Method::POST, "/api/v1/tasks").json(&body).timeout(Duration::from_secs(wait + 30));
+    let request = match key {
+        Some(key) => request.header("Idempotency-Key", key),
+        None => request,
+    };
+    let response = client.send(request).await?;
+    response.json().await.map_err(|e| client.unreachable(&e))
+}
+
+/// Submits `body` and waits until the task has ended.
+pub(crate) async fn submit_and_wait(client: &Client, body: &Value, key: Option<&str>) -> anyhow::Result<TaskView> {
+    let accepted = submit(client, body, key, POLL_SECONDS).await?;
+    let id: Uuid = serde_json::from_value(accepted["taskId"].clone())?;
+    let mut failures = 0;
+    loop {
+        match poll(client, id).await {
+            Ok(task) if task.status.is_final() => return Ok(task),
+            Ok(_) => failures = 0,
+            // The mesh may be restarting; the task lives in its database.
+            Err(error) => {
+                failures += 1;
+                let away = error.downcast_ref::<ApiError>().is_none_or(|e| e.error_type == ErrorType::Unavailable);
+                if !away || failures >= TRIES {
+                    return Err(error);
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}
+
+async fn poll(client: &Client, id: Uuid) -> anyhow::Result<TaskView> {
+    let path = format!("/api/v1/tasks/{id}?wait={POLL_SECONDS}");
+    let request = client.request(Method::GET, &path).timeout(Duration::from_secs(POLL_SECONDS + 10));
+    let response = client.send(request).await?;
+    response.json().await.map_err(|e| client.unreachable(&e))
+}

@@ -1,0 +1,17 @@
+//! Plain tables: aligned columns, no lines, as `kubectl` prints them.
+
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+
+/// Prints rows under `header`.
+pub(crate) fn print(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.add_rows(rows);
+    for line in table.to_string().lines() {
+        super::print_line(line.trim_end())?;
+    }
+    Ok(())
+}

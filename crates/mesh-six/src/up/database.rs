@@ -1,0 +1,136 @@
+//! Which database: the one that is named, else a private server in the data folder.
+
+use std::path::PathBuf;
+
+use mesh_six_core::ApiError;
+use mesh_six_db::{
+    migrate,
+    server::{PostgresServer, ServerConfig, ServerError, default_data_dir},
+};
+use mesh_six_runtime::{Env, ProcessEnv};
+
+use crate::{cli::DatabaseArgs, exit::Exit};
+
+/// A database that is ready to use.
+pub(crate) struct MeshDatabase {
+    owner_url: String,
+    app_url: String,
+    direct_url: Option<String>,
+    private: Option<PostgresServer>,
+    /// How the banner names it.
+    pub(crate) described: String,
+}
+
+impl MeshDatabase {
+    /// For migrations and upkeep.
+    pub(crate) fn owner_url(&self) -> &str {
+        &self.owner_url
+    }
+
+    /// For the services.
+    pub(crate) fn app_url(&self) -> &str {
+        &self.app_url
+    }
+
+    /// For LISTEN, where the services' URL leads to a pooler.
+    pub(crate) fn direct_url(&self) -> Option<String> {
+        self.direct_url.clone()
+    }
+
+    /// The process of the private server, if there is one.
+    pub(crate) fn private_pid(&self) -> Option<u32> {
+        self.private.as_ref().and_then(PostgresServer::pid)
+    }
+
+    /// Starts the private server again after it died; does nothing for a database that is not ours.
+    pub(crate) async fn revive(&mut self) -> Result<bool, ServerError> {
+        match &mut self.private {
+            Some(server) => server.restart().await.map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Stops the private server.
+    pub(crate) async fn stop(mut self) {
+        if let Some(server) = &mut self.private {
+            server.stop().await;
+        }
+    }
+}
+
+/// `DATABASE_URL` or `PG_PRIMARY_URL`, with `DATABASE_DIRECT_URL` past a pooler.
+fn named(env: &dyn Env) -> Option<(String, Option<String>)> {
+    let url = env.get("DATABASE_URL").or_else(|| env.get("PG_PRIMARY_URL"))?;
+    Some((url, env.get("DATABASE_DIRECT_URL")))
+}
+
+/// The database of `up`, migrated.
+pub(crate) async fn for_up(data_dir: Option<PathBuf>) -> anyhow::Result<MeshDatabase> {
+    if let Some((url, direct)) = named(&ProcessEnv) {
+        let owner_url = direct.clone().unwrap_or_else(|| url.clone());
+        migrate::run(&owner_url).await.map_err(|e| match e {
+            migrate::MigrateError::Connect(why) => Exit::unreachable(format!("cannot use DATABASE_URL: {why}")),
+            failed @ migrate::MigrateError::Failed(_) => failed.into(),
+        })?;
+        let described = "PostgreSQL from DATABASE_URL".to_owned();
+        return Ok(MeshDatabase { owner_url, app_url: url, direct_url: direct, private: None, described });
+    }
+    let server = start(data_dir).await?;
+    let owner_url = server.url();
+    migrate::run(&owner_url).await?;
+    let app_url = server.create_app_login().await?;
+    let major = server.version().split('.').next().unwrap_or_default().to_owned();
+    let described = format!("PostgreSQL {major} in {}", tilde(server.data_dir()));
+    Ok(MeshDatabase { owner_url, app_url, direct_url: None, private: Some(server), described })
+}
+
+/// The database of `migrate` and `partitions`: named, or the private one, which `up` may have started already.
+pub(crate) async fn for_tools(args: &DatabaseArgs) -> anyhow::Result<MeshDatabase> {
+    let given = args.database_url.clone().or_else(|| named(&ProcessEnv).map(|(url, direct)| direct.unwrap_or(url)));
+    let data_dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
+    let running = || PostgresServer::running_url(&data_dir);
+    if let Some(url) = given.or_else(running) {
+        return Ok(MeshDatabase {
+            owner_url: url.clone(),
+            app_url: url,
+            direct_url: None,
+            private: None,
+            described: String::new(),
+        });
+    }
+    if !data_dir.exists() {
+        let message = format!(
+            "no database: set DATABASE_URL, or start the mesh once with `mesh-six up`, which makes one in {}",
+            data_dir.display()
+        );
+        return Err(ApiError::validation("DATABASE_URL", message).into());
+    }
+    let server = start(Some(data_dir)).await?;
+    let url = server.url();
+    Ok(MeshDatabase {
+        owner_url: url.clone(),
+        app_url: url,
+        direct_url: None,
+        private: Some(server),
+        described: String::new(),
+    })
+}
+
+async fn start(data_dir: Option<PathBuf>) -> anyhow::Result<PostgresServer> {
+    let data_dir = data_dir.unwrap_or_else(default_data_dir);
+    let data_dir = std::path::absolute(data_dir)?;
+    let settings = vec![
+        // A laptop's PostgreSQL must stay small beside everything else that runs there.
+        ("shared_buffers".to_owned(), "64MB".to_owned()),
+        ("max_connections".to_owned(), "50".to_owned()),
+    ];
+    Ok(PostgresServer::start(ServerConfig { settings, ..ServerConfig::new(data_dir) }).await?)
+}
+
+/// The path as a person writes it.
+fn tilde(path: &std::path::Path) -> String {
+    match std::env::home_dir().and_then(|home| path.strip_prefix(home).ok().map(ToOwned::to_owned)) {
+        Some(rest) => format!("~/{}", rest.display()),
+        None => path.display().to_string(),
+    }
+}

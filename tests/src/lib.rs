@@ -1,1 +1,0 @@
-//! Acceptance and end-to-end tests live in this crate's test targets.
