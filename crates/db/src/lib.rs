@@ -3,6 +3,7 @@
 pub mod dead_letters;
 pub mod error;
 pub mod events;
+pub mod inbox;
 pub mod migrate;
 pub mod pool;
 pub mod schema;

@@ -1,0 +1,53 @@
+//! Taking a delivered request in.
+
+use diesel::{QueryableByName, sql_query, sql_types};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use mesh_six_core::task::TaskRequest;
+
+use super::{Accepted, json};
+use crate::error::DbResult;
+
+#[derive(QueryableByName)]
+struct AcceptRow {
+    #[diesel(sql_type = sql_types::Bool)]
+    added: bool,
+    #[diesel(sql_type = sql_types::Bool)]
+    open: bool,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    state: Option<String>,
+}
+
+/// Takes `request` in for `agent`, if an open attempt names both and its deadline has not passed. Idempotent:
+/// a request that is done already only becomes due for publishing again.
+pub async fn accept(conn: &mut AsyncPgConnection, request: &TaskRequest, agent: &str) -> DbResult<Accepted> {
+    let row: AcceptRow = sql_query(
+        "WITH open AS (
+            SELECT deadline_at FROM task_attempts
+            WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND outcome IS NULL AND deadline_at > now()
+        ), added AS (
+            INSERT INTO agent_inbox (task_id, attempt, agent_id, priority, request, deadline_at)
+            SELECT $1, $2, $3, $4, $5, deadline_at FROM open
+            ON CONFLICT DO NOTHING RETURNING task_id
+        ), again AS (
+            UPDATE agent_inbox SET state = 'done', next_at = now()
+            WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND state = 'published' RETURNING task_id
+        )
+        SELECT EXISTS (SELECT FROM added) AS added, EXISTS (SELECT FROM open) AS open,
+            (SELECT state FROM agent_inbox WHERE task_id = $1 AND attempt = $2 AND agent_id = $3) AS state",
+    )
+    .bind::<sql_types::Uuid, _>(request.id)
+    .bind::<sql_types::Integer, _>(request.attempt)
+    .bind::<sql_types::Text, _>(agent)
+    .bind::<sql_types::Integer, _>(request.priority)
+    .bind::<sql_types::Jsonb, _>(json(request)?)
+    .get_result(conn)
+    .await?;
+    Ok(match row.state.as_deref() {
+        _ if row.added => Accepted::Queued,
+        Some("done" | "published") => Accepted::Done,
+        Some(_) => Accepted::Known,
+        // Somebody else's insert is not in this statement's snapshot.
+        None if row.open => Accepted::Known,
+        None => Accepted::NotExpected,
+    })
+}
