@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod check;
+mod examples;
 mod key;
 mod parse;
 mod position;
