@@ -1,0 +1,9 @@
+//! Configuration: one small struct per concern, read once from an [`Env`](crate::env::Env).
+
+mod common;
+mod llm;
+mod variables;
+
+pub use common::{CommonConfig, DatabaseUrls};
+pub use llm::LlmSettings;
+pub use variables::{VARIABLES, Variable};
