@@ -1,14 +1,18 @@
 //! PostgreSQL: the pool, the schema, the event log and the units of work. Only this crate knows diesel.
 
+pub mod clock;
 pub mod dead_letters;
 pub mod error;
 pub mod events;
+pub mod history;
 pub mod inbox;
 pub mod migrate;
+pub mod outbox;
 pub mod pool;
 pub mod schema;
 pub mod server;
 mod statement;
+pub mod tasks;
 pub mod vouch;
 
 pub use error::{DbError, DbResult};

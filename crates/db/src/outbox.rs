@@ -1,0 +1,249 @@
+//! Messages that are to be published, written in the transaction of the fact they tell (messaging.md §2).
+//!
+//! A relay publishes them at least once: it claims rows by a lease, publishes with no transaction open, and
+//! marks them. A row may be born claimed, so that the process that wrote it publishes it right after its commit
+//! without asking again; if that process dies, the lease ends and another relay takes over.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use diesel::{prelude::*, sql_query, sql_types};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use mesh_six_core::id::new_id;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::{
+    clock::{delta, millis},
+    dead_letters::{self, DeadLetter},
+    error::{DbError, DbResult},
+    schema::outbox,
+};
+
+/// Who claims rows, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimant {
+    /// One id per process and run.
+    pub id: Uuid,
+    /// After which others may take over.
+    pub lease: Duration,
+}
+
+impl Claimant {
+    /// A claimant of its own.
+    pub fn new(lease: Duration) -> Self {
+        Self { id: new_id(), lease }
+    }
+}
+
+/// A message of the outbox. Its id and time are the `CloudEvent`'s, so a second publish is the same event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// Id of the row and of the `CloudEvent`.
+    pub id: Uuid,
+    /// Where it goes.
+    pub topic: String,
+    /// What it is about, for people.
+    pub key: String,
+    /// The content.
+    pub data: Value,
+    /// W3C `traceparent` of the task.
+    pub traceparent: Option<String>,
+    /// The task it belongs to.
+    pub task_id: Option<Uuid>,
+    /// The attempt that it begins; `None` for the copy of an event.
+    pub attempt: Option<i32>,
+    /// When it was written, by the database's clock.
+    pub created_at: DateTime<Utc>,
+    /// Failed tries so far.
+    pub tries: i32,
+}
+
+#[derive(QueryableByName)]
+#[diesel(table_name = outbox, check_for_backend(diesel::pg::Pg))]
+struct Row {
+    id: Uuid,
+    topic: String,
+    key: String,
+    payload: Value,
+    headers: Value,
+    task_id: Option<Uuid>,
+    attempt: Option<i32>,
+    created_at: DateTime<Utc>,
+    tries: i32,
+}
+
+impl From<Row> for Outgoing {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            topic: row.topic,
+            key: row.key,
+            data: row.payload,
+            traceparent: row.headers.get("traceparent").and_then(Value::as_str).map(str::to_owned),
+            task_id: row.task_id,
+            attempt: row.attempt,
+            created_at: row.created_at,
+            tries: row.tries,
+        }
+    }
+}
+
+/// Writes `messages`, claimed by `claimant` from their birth.
+pub(crate) async fn put(conn: &mut AsyncPgConnection, messages: &[Outgoing], claimant: Claimant) -> DbResult<()> {
+    let rows: Vec<_> = messages
+        .iter()
+        .map(|m| {
+            (
+                outbox::id.eq(m.id),
+                outbox::topic.eq(&m.topic),
+                outbox::key.eq(&m.key),
+                outbox::payload.eq(&m.data),
+                outbox::headers.eq(json!({ "traceparent": m.traceparent })),
+                outbox::task_id.eq(m.task_id),
+                outbox::attempt.eq(m.attempt),
+                outbox::created_at.eq(m.created_at),
+                outbox::next_at.eq(m.created_at),
+                outbox::claimed_by.eq(Some(claimant.id)),
+                outbox::lease_until.eq(m.created_at.checked_add_signed(delta(claimant.lease))),
+            )
+        })
+        .collect();
+    diesel::insert_into(outbox::table).values(rows).execute(conn).await?;
+    Ok(())
+}
+
+/// Gives `claimant` up to `limit` messages that are due and nobody's, oldest first. Messages of attempts that
+/// have ended are left where they are, for [`prune`].
+pub async fn claim(conn: &mut AsyncPgConnection, claimant: Claimant, limit: i64) -> DbResult<Vec<Outgoing>> {
+    let mut rows: Vec<Row> = sql_query(
+        "UPDATE outbox o SET claimed_by = $1, lease_until = now() + $2 * interval '1 ms'
+        FROM (
+            SELECT d.id FROM outbox d
+            WHERE d.sent_at IS NULL AND d.next_at <= now() AND (d.lease_until IS NULL OR d.lease_until < now())
+                AND (d.attempt IS NULL OR EXISTS (
+                    SELECT FROM task_attempts a
+                    WHERE a.task_id = d.task_id AND a.attempt = d.attempt AND a.outcome IS NULL
+                ))
+            ORDER BY d.next_at LIMIT $3 FOR UPDATE OF d SKIP LOCKED
+        ) AS due
+        WHERE o.id = due.id
+        RETURNING o.id, o.topic, o.key, o.payload, o.headers, o.task_id, o.attempt, o.created_at, o.tries",
+    )
+    .bind::<sql_types::Uuid, _>(claimant.id)
+    .bind::<sql_types::BigInt, _>(millis(claimant.lease))
+    .bind::<sql_types::BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    rows.sort_by_key(|row| (row.created_at, row.id));
+    Ok(rows.into_iter().map(Outgoing::from).collect())
+}
+
+/// The messages were published. Losing this mark in a crash only means a second publish of the same events, so
+/// the commit need not wait for the disk.
+pub async fn sent(conn: &mut AsyncPgConnection, ids: &[Uuid], claimant: Claimant) -> DbResult<()> {
+    conn.transaction::<_, DbError, _>(async |conn| {
+        conn.batch_execute("SET LOCAL synchronous_commit = off").await?;
+        diesel::update(outbox::table.filter(outbox::id.eq_any(ids)).filter(outbox::claimed_by.eq(claimant.id)))
+            .set((
+                outbox::sent_at.eq(crate::clock::clock_timestamp().nullable()),
+                outbox::claimed_by.eq(None::<Uuid>),
+                outbox::lease_until.eq(None::<DateTime<Utc>>),
+            ))
+            .execute(conn)
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Publishing failed for now: the message is due again after `delay`.
+pub async fn failed(conn: &mut AsyncPgConnection, id: Uuid, claimant: Claimant, delay: Duration) -> DbResult<()> {
+    sql_query(
+        "UPDATE outbox SET tries = tries + 1, next_at = now() + $3 * interval '1 ms', claimed_by = NULL, lease_until = NULL
+        WHERE id = $1 AND claimed_by = $2",
+    )
+    .bind::<sql_types::Uuid, _>(id)
+    .bind::<sql_types::Uuid, _>(claimant.id)
+    .bind::<sql_types::BigInt, _>(millis(delay))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The message can never be published: it becomes a dead letter. Part of the caller's transaction.
+pub(crate) async fn bury(conn: &mut AsyncPgConnection, message: &Outgoing, app: &str, why: &str) -> DbResult<()> {
+    let letter = DeadLetter {
+        app_id: app.to_owned(),
+        topic: message.topic.clone(),
+        source: app.to_owned(),
+        id: message.id.to_string(),
+        envelope: message.data.to_string().into_bytes(),
+        reason: Some(why.to_owned()),
+    };
+    dead_letters::store(conn, &[letter]).await?;
+    diesel::delete(outbox::table.filter(outbox::id.eq(message.id))).execute(conn).await?;
+    Ok(())
+}
+
+/// Removes the message of an attempt that has ended, so that it is not sent any more.
+pub(crate) async fn drop_attempt(conn: &mut AsyncPgConnection, task: Uuid, attempt: i32) -> DbResult<()> {
+    let unsent = outbox::table
+        .filter(outbox::task_id.eq(task))
+        .filter(outbox::attempt.eq(attempt))
+        .filter(outbox::sent_at.is_null());
+    diesel::delete(unsent).execute(conn).await?;
+    Ok(())
+}
+
+/// Makes the requests of open attempts due again that were sent `patience` ago and have not arrived in their
+/// agent's inbox; same id, so that a request that is only slow comes as a duplicate. Returns how many.
+pub async fn resend(conn: &mut AsyncPgConnection, patience: Duration) -> DbResult<usize> {
+    Ok(sql_query(
+        "UPDATE outbox o SET sent_at = NULL, next_at = now(), claimed_by = NULL, lease_until = NULL
+        FROM task_attempts a
+        WHERE a.outcome IS NULL AND a.deadline_at > now() AND o.task_id = a.task_id AND o.attempt = a.attempt
+            AND o.sent_at < now() - $1 * interval '1 ms' AND NOT EXISTS (
+                SELECT FROM agent_inbox i
+                WHERE i.task_id = a.task_id AND i.attempt = a.attempt AND i.agent_id = a.agent_id
+            )",
+    )
+    .bind::<sql_types::BigInt, _>(millis(patience))
+    .execute(conn)
+    .await?)
+}
+
+/// Deletes messages that were sent longer than `keep` ago, which must exceed the longest attempt since until
+/// then they may be sent again; at most 5 000 a call. Returns how many.
+pub async fn prune(conn: &mut AsyncPgConnection, keep: Duration) -> DbResult<usize> {
+    Ok(sql_query(
+        "DELETE FROM outbox WHERE id IN (
+            SELECT id FROM outbox WHERE sent_at < now() - $1 * interval '1 ms' LIMIT 5000 FOR UPDATE SKIP LOCKED
+        )",
+    )
+    .bind::<sql_types::BigInt, _>(millis(keep))
+    .execute(conn)
+    .await?)
+}
+
+/// What waits in the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, QueryableByName)]
+pub struct Backlog {
+    /// Messages that are not published yet.
+    #[diesel(sql_type = sql_types::BigInt)]
+    pub waiting: i64,
+    /// Age of the oldest of them, in seconds.
+    #[diesel(sql_type = sql_types::Double)]
+    pub oldest_seconds: f64,
+}
+
+/// How many messages wait, and how long the oldest has.
+pub async fn backlog(conn: &mut AsyncPgConnection) -> DbResult<Backlog> {
+    Ok(sql_query(
+        "SELECT count(*) AS waiting,
+            coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds
+        FROM outbox WHERE sent_at IS NULL",
+    )
+    .get_result(conn)
+    .await?)
+}
