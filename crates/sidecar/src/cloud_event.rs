@@ -82,6 +82,10 @@ impl CloudEvent {
 
     /// Reads an envelope; the error names the offending field.
     pub fn from_slice(bytes: &[u8]) -> Result<Self, ApiError> {
+        // A list would pass as the fields in their order.
+        if bytes.trim_ascii_start().first() == Some(&b'[') {
+            return Err(ApiError::validation("body", "an event is an object"));
+        }
         parse_json(bytes)
     }
 
@@ -169,7 +173,7 @@ mod tests {
             assert_eq!(read(&event).unwrap_err().field.as_deref(), Some(field));
         }
         assert_eq!(CloudEvent::from_slice(b"{").unwrap_err().field.as_deref(), Some("body"));
-        assert_eq!(read(&json!([1])).unwrap_err().field.as_deref(), Some("body"));
+        assert_eq!(read(&json!(["id", "source"])).unwrap_err().field.as_deref(), Some("body"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod bulk;
 pub mod cloud_event;
 pub mod delivery;
 
+pub mod local;
 pub mod port;
 pub mod subscriptions;
 
@@ -14,5 +15,6 @@ pub use bulk::{Status, Subscription};
 pub use cloud_event::CloudEvent;
 pub use delivery::{BulkHandler, Delivery};
 
+pub use local::{LocalMesh, MeshConfig};
 pub use port::{Condition, Invoked, Message, Sidecar, SidecarError, StateEntry};
 pub use subscriptions::{APP_TOKEN_HEADER, subscription_router};

@@ -24,6 +24,9 @@ use handling::{Incoming, Received, receive};
 /// The header by which a sidecar proves to the app that it is the sidecar.
 pub const APP_TOKEN_HEADER: &str = "dapr-api-token";
 
+/// Where a sidecar asks an app for its subscriptions.
+pub(crate) const SUBSCRIBE_PATH: &str = "/dapr/subscribe";
+
 /// `GET /dapr/subscribe`, and for each subscription the route it names. With a token, only a caller who shows
 /// it in the header `dapr-api-token` gets in.
 ///
@@ -38,7 +41,7 @@ pub fn subscription_router(
         let list = list.clone();
         async move { Json(list) }
     });
-    let mut router = Router::new().route("/dapr/subscribe", subscribe);
+    let mut router = Router::new().route(SUBSCRIBE_PATH, subscribe);
     for (subscription, handler) in subscriptions {
         let route = subscription.route.clone();
         let delivery = post(deliver).with_state(Arc::new(Target { subscription, handler }));

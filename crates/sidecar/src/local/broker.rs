@@ -1,0 +1,183 @@
+//! Topics and their queues: from a published message to a copy in each subscriber's queue.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use mesh_six_core::names;
+use serde_json::value::to_raw_value;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    queue::{Parcel, Queue},
+    receipt::{Opened, Pending, Progress},
+};
+use crate::{
+    bulk::Subscription,
+    cloud_event::CloudEvent,
+    delivery::{ORIGIN_APP_ID, ORIGIN_TOPIC},
+    port::{Message, SidecarError},
+};
+
+/// Largest envelope. The services keep to [`names::MAX_MESSAGE_BYTES`] for what they carry; this leaves room for
+/// what they put around it.
+const MAX_ENVELOPE_BYTES: usize = 2 * names::MAX_MESSAGE_BYTES;
+
+/// All topics of a mesh.
+pub(super) struct Broker {
+    /// Topic, app-id, queue. A queue stays when its app goes, and fills until the app is back.
+    topics: Mutex<BTreeMap<String, BTreeMap<String, Arc<Queue>>>>,
+    pending: Arc<Pending>,
+    capacity: usize,
+    closed: AtomicBool,
+}
+
+/// A message that was admitted.
+pub(super) struct Admitted(Option<watch::Receiver<Progress>>);
+
+impl Broker {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { topics: Mutex::default(), pending: Arc::default(), capacity, closed: AtomicBool::new(false) }
+    }
+
+    /// The queue of an app for a topic, made if there is none.
+    pub(super) fn queue(&self, app_id: &str, topic: &str) -> Arc<Queue> {
+        let mut topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let queues = topics.entry(topic.to_owned()).or_default();
+        let new = || Arc::new(Queue::new(app_id, topic, self.capacity));
+        Arc::clone(queues.entry(app_id.to_owned()).or_insert_with(new))
+    }
+
+    fn queues(&self, topic: &str) -> Vec<Arc<Queue>> {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.get(topic).map(|queues| queues.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Puts a copy of `message` into the queue of every subscriber, waiting for room until `deadline`: either
+    /// into all or into none.
+    pub(super) async fn admit(
+        &self,
+        source: &str,
+        message: Message,
+        deadline: Instant,
+    ) -> Result<Admitted, SidecarError> {
+        if self.is_closed() {
+            return Err(SidecarError::Unavailable("the mesh is shutting down".to_owned()));
+        }
+        for (name, text) in [("id", &message.id), ("topic", &message.topic)] {
+            if text.is_empty() {
+                return Err(refused(400, format!("the message's {name} is empty")));
+            }
+        }
+        let topic = message.topic.clone();
+        let identity = (topic.clone(), source.to_owned(), message.id.clone());
+        let envelope = to_raw_value(&CloudEvent::wrap(source, message)).map_err(|e| refused(400, e.to_string()))?;
+        if envelope.get().len() > MAX_ENVELOPE_BYTES {
+            return Err(refused(413, format!("a message has at most {MAX_ENVELOPE_BYTES} bytes with its envelope")));
+        }
+        let queues = self.queues(&topic);
+        if queues.is_empty() {
+            unrouted(&topic);
+            return Ok(Admitted(None));
+        }
+        let (share, progress) = match self.pending.open(identity) {
+            Opened::First(share, progress) => (share, progress),
+            Opened::Joined(progress) => return Ok(Admitted(Some(progress))),
+        };
+        let envelope = Arc::from(envelope);
+        let mut rooms = Vec::with_capacity(queues.len());
+        for queue in &queues {
+            match timeout_at(deadline, Arc::clone(&queue.room).acquire_owned()).await {
+                Ok(Ok(room)) => rooms.push(room),
+                Ok(Err(_)) => return Err(SidecarError::Unavailable("the mesh is shutting down".to_owned())),
+                Err(_) => {
+                    let message = format!("the queue of {} for {topic} is full", queue.app_id());
+                    return Err(SidecarError::Unavailable(message));
+                }
+            }
+        }
+        for (queue, room) in queues.iter().zip(rooms) {
+            queue.push(Parcel::new(Arc::clone(&envelope), BTreeMap::new(), share.another(), room));
+        }
+        share.settle();
+        Ok(Admitted(Some(progress)))
+    }
+
+    /// Moves a dropped copy to the dead-letter topic of `subscription`, envelope unchanged. The publisher goes on
+    /// waiting until the dead letter has been taken, so that a dropped message is never nowhere. Comes back if
+    /// there is no room for it now.
+    pub(super) fn bury(&self, parcel: Parcel, app_id: &str, subscription: &Subscription) -> Result<(), Parcel> {
+        let Some(topic) = &subscription.dead_letter_topic else {
+            parcel.share.settle();
+            return Ok(());
+        };
+        let queues = self.queues(topic);
+        if queues.is_empty() {
+            unrouted(topic);
+        }
+        let rooms: Vec<_> = queues.iter().map_while(|q| Arc::clone(&q.room).try_acquire_owned().ok()).collect();
+        if rooms.len() < queues.len() {
+            return Err(parcel);
+        }
+        for (queue, room) in queues.iter().zip(rooms) {
+            let metadata = [(ORIGIN_APP_ID, app_id), (ORIGIN_TOPIC, &subscription.topic)];
+            let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            queue.push(Parcel::new(Arc::clone(&parcel.envelope), metadata, parcel.share.another(), room));
+        }
+        parcel.share.settle();
+        Ok(())
+    }
+
+    /// How many messages are under way.
+    pub(super) fn under_way(&self) -> watch::Receiver<usize> {
+        self.pending.count()
+    }
+
+    /// Whether nothing is taken any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes nothing any more.
+    pub(super) fn stop_taking(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Throws away what is left.
+    pub(super) fn close(&self) {
+        self.stop_taking();
+        let topics = std::mem::take(&mut *self.topics.lock().unwrap_or_else(PoisonError::into_inner));
+        topics.values().flat_map(BTreeMap::values).for_each(|queue| queue.close());
+    }
+}
+
+impl Admitted {
+    /// Waits until every subscriber has answered for good. After `deadline` the message stays queued, and a
+    /// second publish of it joins the first.
+    pub(super) async fn settled(self, deadline: Instant) -> Result<(), SidecarError> {
+        let Some(mut progress) = self.0 else { return Ok(()) };
+        match timeout_at(deadline, progress.wait_for(|progress| *progress != Progress::Waiting)).await {
+            Ok(Ok(progress)) if *progress == Progress::Settled => Ok(()),
+            Ok(_) => Err(SidecarError::Unavailable("the message was given up before everybody had it".to_owned())),
+            Err(_) => {
+                let message = "not every subscriber has taken the message yet; it stays queued".to_owned();
+                Err(SidecarError::Unavailable(message))
+            }
+        }
+    }
+}
+
+fn unrouted(topic: &str) {
+    metrics::counter!("mesh_six_messages_unrouted_total", "topic" => topic.to_owned()).increment(1);
+}
+
+fn refused(status: u16, message: String) -> SidecarError {
+    SidecarError::Refused { status, message }
+}

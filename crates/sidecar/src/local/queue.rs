@@ -1,0 +1,171 @@
+//! The queue of one app for one topic: what is new, and what waits for its next try.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::value::RawValue;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
+
+use super::receipt::Share;
+
+/// One copy of a message.
+pub(super) struct Parcel {
+    /// The envelope, shared among the copies.
+    pub(super) envelope: Arc<RawValue>,
+    /// Metadata of the entry.
+    pub(super) metadata: BTreeMap<String, String>,
+    /// How often it was delivered in vain.
+    pub(super) tries: u32,
+    /// Its part in the publisher's message.
+    pub(super) share: Share,
+    /// Its place in the queue; free again when the copy is dealt with.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Parcel {
+    pub(super) fn new(
+        envelope: Arc<RawValue>,
+        metadata: BTreeMap<String, String>,
+        share: Share,
+        room: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { envelope, metadata, tries: 0, share, _room: room }
+    }
+}
+
+/// A bounded queue. Copies in flight count towards the bound.
+pub(super) struct Queue {
+    app_id: String,
+    topic: String,
+    /// A permit for each copy that still finds room.
+    pub(super) room: Arc<Semaphore>,
+    lanes: Mutex<Lanes>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Lanes {
+    fresh: VecDeque<Parcel>,
+    /// By the time of the next try; the number keeps the order within one instant.
+    later: BTreeMap<(Instant, u64), Parcel>,
+    serial: u64,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(app_id: &str, topic: &str, capacity: usize) -> Self {
+        Self {
+            app_id: app_id.to_owned(),
+            topic: topic.to_owned(),
+            room: Arc::new(Semaphore::new(capacity)),
+            lanes: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The app that this queue belongs to.
+    pub(super) fn app_id(&self) -> &str {
+        &self.app_id
+    }
+
+    /// Its topic.
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// Puts a new copy at the end.
+    pub(super) fn push(&self, parcel: Parcel) {
+        let mut lanes = self.lanes();
+        if !lanes.closed {
+            lanes.fresh.push_back(parcel);
+        }
+        self.tell(&lanes);
+    }
+
+    /// Puts a copy aside until its next try.
+    pub(super) fn push_later(&self, parcel: Parcel, due: Instant) {
+        let mut lanes = self.lanes();
+        if !lanes.closed {
+            lanes.serial += 1;
+            let key = (due, lanes.serial);
+            lanes.later.insert(key, parcel);
+        }
+        self.tell(&lanes);
+    }
+
+    /// The next batch: as many as are there, once there are `most` or the first has waited for `wait`. What is
+    /// due again comes before what is new. Dropping the future loses nothing.
+    pub(super) async fn next_batch(&self, most: usize, wait: Duration) -> Vec<Parcel> {
+        let mut flush = None;
+        loop {
+            let now = Instant::now();
+            let wake = {
+                let mut lanes = self.lanes();
+                let ready = lanes.ready(now);
+                if ready > 0 {
+                    let flush = *flush.get_or_insert(now + wait);
+                    if ready >= most || now >= flush {
+                        let batch = lanes.take(now, most);
+                        self.tell(&lanes);
+                        return batch;
+                    }
+                }
+                let due = lanes.later.range((now, u64::MAX)..).next().map(|((due, _), _)| *due);
+                flush.into_iter().chain(due).min()
+            };
+            match wake {
+                Some(wake) => tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = sleep_until(wake) => {}
+                },
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// Throws everything away and takes nothing any more.
+    pub(super) fn close(&self) {
+        self.room.close();
+        let thrown = {
+            let mut lanes = self.lanes();
+            lanes.closed = true;
+            (std::mem::take(&mut lanes.fresh), std::mem::take(&mut lanes.later))
+        };
+        drop(thrown);
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, lanes: &Lanes) {
+        let labels = [("app", self.app_id.clone()), ("topic", self.topic.clone())];
+        #[expect(clippy::cast_precision_loss, reason = "a queue's bound is far below 2^52")]
+        metrics::gauge!("mesh_six_queue_depth", &labels).set((lanes.fresh.len() + lanes.later.len()) as f64);
+        self.changed.notify_one();
+    }
+}
+
+impl Lanes {
+    fn ready(&self, now: Instant) -> usize {
+        self.fresh.len() + self.later.range(..=(now, u64::MAX)).count()
+    }
+
+    fn take(&mut self, now: Instant, most: usize) -> Vec<Parcel> {
+        let mut batch = Vec::new();
+        while batch.len() < most {
+            let due = self.later.first_entry().filter(|entry| entry.key().0 <= now).map(|entry| entry.remove());
+            match due.or_else(|| self.fresh.pop_front()) {
+                Some(parcel) => batch.push(parcel),
+                None => break,
+            }
+        }
+        batch
+    }
+}
