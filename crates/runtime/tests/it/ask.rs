@@ -22,16 +22,17 @@ impl Answer {
 
     /// Status, the headers that matter, body.
     pub(crate) fn show(&self) -> String {
-        let mut out = format!("{}\n", self.status);
+        let mut lines = vec![self.status.to_string()];
         for name in ["retry-after", "www-authenticate", "allow", "content-type"] {
             if let Some(value) = self.headers.get(name) {
-                out += &format!("{name}: {}\n", value.to_str().unwrap());
+                lines.push(format!("{name}: {}", value.to_str().unwrap()));
             }
         }
-        match serde_json::from_str::<Value>(&self.text) {
-            Ok(json) => out + &format!("{json:#}"),
-            Err(_) => out + &self.text,
-        }
+        lines.push(match serde_json::from_str::<Value>(&self.text) {
+            Ok(json) => format!("{json:#}"),
+            Err(_) => self.text.clone(),
+        });
+        lines.join("\n")
     }
 }
 

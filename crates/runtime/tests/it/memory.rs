@@ -10,13 +10,16 @@ use async_trait::async_trait;
 use mesh_six_sidecar::{Condition, Invoked, Message, Sidecar, SidecarError, StateEntry};
 use serde_json::Value;
 
+/// Value, version and time to live, by key.
+type Values = BTreeMap<String, (Value, u64, Option<Duration>)>;
+
 #[derive(Default)]
 pub(crate) struct MemoryStore {
-    values: Mutex<BTreeMap<String, (Value, u64, Option<Duration>)>>,
+    values: Mutex<Values>,
 }
 
 impl MemoryStore {
-    pub(crate) fn values(&self) -> MutexGuard<'_, BTreeMap<String, (Value, u64, Option<Duration>)>> {
+    pub(crate) fn values(&self) -> MutexGuard<'_, Values> {
         self.values.lock().unwrap()
     }
 }

@@ -59,10 +59,10 @@ async fn m1_1_a_registration_is_what_the_agent_said_with_a_fresh_heartbeat_and_a
     registry.register(&agent("simple-agent")).await.unwrap();
     let found = registry.get("simple-agent").await.unwrap().unwrap();
     assert_eq!(found.status, AgentStatus::Online);
-    assert_eq!(found.capability("general-query").unwrap().weight, 0.8);
+    assert_eq!(found.capability("general-query"), Some(&AgentCapability::new("general-query", 0.8)));
     assert!(found.last_heartbeat.ends_with('Z'));
     let values = store.values();
-    assert_eq!(values["agent:simple-agent"].2, Some(Duration::from_secs(180)));
+    assert_eq!(values["agent:simple-agent"].2, Some(Duration::from_mins(3)));
     assert_eq!((&values["agent:_index"].0, values["agent:_index"].2), (&json!(["simple-agent"]), None));
 }
 

@@ -72,9 +72,9 @@ async fn a_request_that_never_ends_does_not_hold_up_the_end() {
 async fn a_caller_that_sends_two_mebibytes_sees_the_413() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let routes = Router::new().route("/tasks", axum::routing::post(async || "unreached"));
+    let tasks = Router::new().route("/tasks", axum::routing::post(async || "unreached"));
     let auth = Auth::for_listener(address, None, None, false).unwrap();
-    let router = shell(ServiceInfo::new("orchestrator"), routes, HealthState::new(), auth);
+    let router = shell(ServiceInfo::new("orchestrator"), tasks, HealthState::new(), auth);
     let stop = CancellationToken::new();
     let server = tokio::spawn(serve(listener, router, stop.clone()));
     let size = 2 * 1024 * 1024;

@@ -82,7 +82,7 @@ async fn post_task(body: impl Into<Body>) -> Answer {
     ask(&open(), "POST /tasks", &[], body).await
 }
 
-fn task(change: serde_json::Value) -> String {
+fn task(change: &serde_json::Value) -> String {
     let mut task = json!({
         "id": Uuid::now_v7(), "capability": "general-query", "payload": {}, "requestedBy": "me",
         "createdAt": "2026-11-23T04:43:04Z", "traceId": TraceId::new(),
@@ -98,19 +98,19 @@ async fn bad_bodies_are_named() {
     insta::assert_snapshot!("body_malformed", post_task("{").await.show());
     insta::assert_snapshot!("body_empty", post_task("").await.show());
     insta::assert_snapshot!("body_field_missing", post_task("{}").await.show());
-    insta::assert_snapshot!("body_wrong_type", post_task(task(json!({ "timeout": "soon" }))).await.show());
-    insta::assert_snapshot!("body_out_of_range", post_task(task(json!({ "priority": 11 }))).await.show());
-    insta::assert_snapshot!("body_bad_id", post_task(task(json!({ "id": "seven" }))).await.show());
-    assert_eq!(post_task(task(json!({ "timeout": 0 }))).await.json()["error"]["field"], "timeout");
+    insta::assert_snapshot!("body_wrong_type", post_task(task(&json!({ "timeout": "soon" }))).await.show());
+    insta::assert_snapshot!("body_out_of_range", post_task(task(&json!({ "priority": 11 }))).await.show());
+    insta::assert_snapshot!("body_bad_id", post_task(task(&json!({ "id": "seven" }))).await.show());
+    assert_eq!(post_task(task(&json!({ "timeout": 0 }))).await.json()["error"]["field"], "timeout");
 }
 
 #[tokio::test]
 async fn a_wrong_or_missing_content_type_does_not_matter() {
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-8"] {
-        let answer = ask(&open(), "POST /tasks", &[("content-type", kind)], task(json!({}))).await;
+        let answer = ask(&open(), "POST /tasks", &[("content-type", kind)], task(&json!({}))).await;
         assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, "general-query"));
     }
-    assert_eq!(post_task(task(json!({}))).await.status, 200);
+    assert_eq!(post_task(task(&json!({}))).await.status, 200);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use mesh_six_runtime::{shutdown::EXIT_INTERRUPTED, shutdown_signal};
+use rustix::process::{Pid, Signal, kill_process};
 
 const ROLE: &str = "MESH_SIX_TEST_SIGNALS";
 
@@ -25,7 +26,7 @@ async fn child() {
 
 #[test]
 fn the_first_signal_cancels_and_the_second_ends_with_130() {
-    for signals in [["TERM", "INT"], ["INT", "TERM"]] {
+    for signals in [[Signal::TERM, Signal::INT], [Signal::INT, Signal::TERM]] {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "signals::child", "--nocapture"])
             .env(ROLE, "1")
@@ -35,8 +36,7 @@ fn the_first_signal_cancels_and_the_second_ends_with_130() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
         for (signal, line) in signals.into_iter().zip(["waiting", "cancelled"]) {
             assert!(lines.any(|l| l == line), "the child never said {line}");
-            let pid = child.id().to_string();
-            assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+            kill_process(Pid::from_child(&child), signal).unwrap();
         }
         assert_eq!(wait(&mut child), Some(EXIT_INTERRUPTED));
     }

@@ -28,13 +28,13 @@ async fn m1_12_a_request_becomes_a_span_of_the_callers_trace_at_the_otlp_receive
     // Or the other tests of this process would fail without a word.
     std::panic::set_hook(hook);
 
-    let routes = Router::new().route(
+    let tells = Router::new().route(
         "/trace",
         on_get(async |trace: RequestTrace| {
             format!("{} {}", trace.traceparent, telemetry::current_traceparent().unwrap())
         }),
     );
-    let router = shell(ServiceInfo::new("simple-agent"), routes, HealthState::new(), Auth::internal());
+    let router = shell(ServiceInfo::new("simple-agent"), tells, HealthState::new(), Auth::internal());
     let theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let answer = ask(&router, "GET /trace", &[("traceparent", theirs)], "").await.text;
     let (ours, current) = answer.split_once(' ').unwrap();
