@@ -1,1 +1,21 @@
-//! mesh-six-testing
+//! What tests share: databases, servers that can be killed, a scripted model, waiting without sleeping.
+//!
+//! Everything here panics with a clear message when something is missing, since a test that cannot run must fail.
+
+mod container;
+mod database;
+mod server;
+mod source;
+mod stub_model;
+mod template;
+mod url;
+mod wait;
+
+pub use self::{
+    container::start as start_container,
+    database::TestDatabase,
+    server::{TestServer, temporary_folder},
+    source::SHARED_SETTINGS,
+    stub_model::{Call, Reply, StubModel, ToolRequest},
+    wait::{free_port, wait_for, wait_until},
+};

@@ -115,7 +115,7 @@ pub(super) fn telling_line(output: &str) -> String {
     let marked = |marks: &[&str]| lines().find(|line| marks.iter().any(|mark| line.contains(mark)));
     marked(&[NO_SPACE])
         .or_else(|| marked(&["PANIC:", "FATAL:", "error:"]))
-        .or_else(|| lines().last())
+        .or_else(|| lines().next_back())
         .unwrap_or("it gave no reason")
         .to_owned()
 }

@@ -171,7 +171,7 @@ fn lock(folder: &Path) -> Result<File, ServerError> {
 
 fn random_hex() -> Result<String, ServerError> {
     let source = "/dev/urandom";
-    let mut bytes = [0_u8; 24];
+    let mut bytes = [0; 16];
     File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).map_err(ServerError::io(source))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
 }

@@ -23,7 +23,7 @@ use self::{account::Account, folder::Folder, process::Postmaster};
 pub use self::{account::default_data_dir, binaries::Binaries, error::ServerError};
 
 /// How long a server may take until it answers, recovery after a crash included.
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_mins(2);
 /// How long one attempt to connect may take.
 const ANSWER: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
