@@ -37,7 +37,7 @@ pub struct Subscription {
     pub pubsubname: String,
     /// Topic.
     pub topic: String,
-    /// Path that deliveries are POSTed to; one of its own for each subscription of an app.
+    /// Path that deliveries are posted to; one of its own for each subscription of an app.
     pub route: String,
     /// Where a dropped message goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

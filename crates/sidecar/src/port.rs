@@ -22,7 +22,7 @@ pub struct Message {
     pub data: Value,
 }
 
-/// A value of the state store with the ETag that a conditional write needs.
+/// A value of the state store with the `ETag` that a conditional write needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateEntry {
     /// The value.
@@ -39,7 +39,7 @@ pub enum Condition {
     None,
     /// Only if the key does not exist.
     Absent,
-    /// Only if the value still has this ETag.
+    /// Only if the value still has this `ETag`.
     Match(String),
 }
 
@@ -49,7 +49,7 @@ pub enum SidecarError {
     /// Cannot be reached, is overloaded, or did not answer in time: try again later.
     #[error("the sidecar is unavailable: {0}")]
     Unavailable(String),
-    /// The ETag does not match, or the key exists already.
+    /// The `ETag` does not match, or the key exists already.
     #[error("the value was changed by somebody else")]
     Conflict,
     /// The request can never succeed.

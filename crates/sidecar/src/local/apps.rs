@@ -24,7 +24,7 @@ use crate::{
 
 /// The apps of a mesh.
 pub(super) struct Apps {
-    apps: Mutex<HashMap<String, App>>,
+    attached: Mutex<HashMap<String, App>>,
     broker: Arc<Broker>,
     config: Arc<MeshConfig>,
     token: String,
@@ -38,7 +38,7 @@ struct App {
 
 impl Apps {
     pub(super) fn new(broker: Arc<Broker>, config: Arc<MeshConfig>, token: String) -> Self {
-        Self { apps: Mutex::default(), broker, config, token }
+        Self { attached: Mutex::default(), broker, config, token }
     }
 
     pub(super) fn token(&self) -> &str {
@@ -125,12 +125,14 @@ impl Apps {
 
     pub(super) async fn detach_all(&self) {
         let apps: Vec<App> = self.lock().drain().map(|(_, app)| app).collect();
-        apps.iter().for_each(|app| app.stop.cancel());
+        for app in &apps {
+            app.stop.cancel();
+        }
         join(apps.into_iter().flat_map(|app| app.workers).collect(), self.config.drain_wait).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, App>> {
-        self.apps.lock().unwrap_or_else(PoisonError::into_inner)
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

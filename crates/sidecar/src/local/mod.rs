@@ -1,7 +1,7 @@
 //! The local mesh: pub/sub, state and invocation inside the process, for development, tests and `mesh-six up`.
 //!
 //! It calls the same routers with the same envelopes as Dapr and reads the same answers, at least once, with
-//! redelivery, back-off and dead letters. Where it differs from Dapr beside RabbitMQ, it says more or holds up
+//! redelivery, back-off and dead letters. Where it differs from Dapr beside `RabbitMQ`, it says more or holds up
 //! less: [`Sidecar::publish`] returns only when every subscriber has answered for good; a message that waits for
 //! its next try lets the others of its subscription pass; a dead letter tells in its entry's metadata
 //! ([`crate::delivery::ORIGIN_APP_ID`], [`crate::delivery::ORIGIN_TOPIC`]) which app dropped it from which topic.

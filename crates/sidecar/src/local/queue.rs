@@ -1,11 +1,12 @@
 //! The queue of one app for one topic: what is new, and what waits for its next try.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map::OccupiedEntry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use mesh_six_core::names;
 use serde_json::value::RawValue;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -13,6 +14,10 @@ use tokio::{
 };
 
 use super::receipt::Share;
+
+/// A batch ends with the message that brings it above this, so that it never exceeds what the delivery route takes,
+/// not even as base64.
+const MAX_BATCH_BYTES: usize = names::MAX_DELIVERY_BYTES / 2;
 
 /// One copy of a message.
 pub(super) struct Parcel {
@@ -159,12 +164,12 @@ impl Lanes {
 
     fn take(&mut self, now: Instant, most: usize) -> Vec<Parcel> {
         let mut batch = Vec::new();
-        while batch.len() < most {
-            let due = self.later.first_entry().filter(|entry| entry.key().0 <= now).map(|entry| entry.remove());
-            match due.or_else(|| self.fresh.pop_front()) {
-                Some(parcel) => batch.push(parcel),
-                None => break,
-            }
+        let mut bytes = 0;
+        while batch.len() < most && bytes < MAX_BATCH_BYTES {
+            let due = self.later.first_entry().filter(|entry| entry.key().0 <= now).map(OccupiedEntry::remove);
+            let Some(parcel) = due.or_else(|| self.fresh.pop_front()) else { break };
+            bytes += parcel.envelope.get().len();
+            batch.push(parcel);
         }
         batch
     }

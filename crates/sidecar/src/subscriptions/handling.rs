@@ -119,14 +119,15 @@ pub(super) async fn handle(handler: &dyn BulkHandler, entries: &[Incoming]) -> V
         }
         match AssertUnwindSafe(handler.handle(deliveries)).catch_unwind().await {
             Ok(answers) => indices.into_iter().zip(answers).for_each(|(index, answer)| statuses[index] = answer),
-            Err(panic) => match *indices.as_slice() {
-                [index] => statuses[index] = drop_after_panic(handler, &entries[index], panic_text(panic)).await,
-                _ => {
-                    let (first, second) = indices.split_at(indices.len() / 2);
-                    // What is pushed last is taken next, so this keeps the order.
-                    parts.extend([Part::read(entries, second), Part::read(entries, first)]);
+            Err(panic) => {
+                if let [index] = *indices.as_slice() {
+                    statuses[index] = drop_after_panic(handler, &entries[index], panic_text(panic)).await;
+                    continue;
                 }
-            },
+                let (first, second) = indices.split_at(indices.len() / 2);
+                // What is pushed last is taken next, so this keeps the order.
+                parts.extend([Part::read(entries, second), Part::read(entries, first)]);
+            }
         }
     }
     for (entry, status) in entries.iter().zip(&statuses) {

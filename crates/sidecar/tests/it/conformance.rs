@@ -232,7 +232,7 @@ pub(crate) async fn a_value_vanishes_after_its_ttl(fixture: &impl Fixture) {
     let second = Some(Duration::from_secs(1));
     one.set_state(&short, json!(1), Condition::None, second).await.unwrap();
     one.set_state(&long, json!(1), Condition::None, second).await.unwrap();
-    one.set_state(&long, json!(2), Condition::None, Some(Duration::from_secs(600))).await.unwrap();
+    one.set_state(&long, json!(2), Condition::None, Some(Duration::from_mins(10))).await.unwrap();
     assert!(one.get_state(&short).await.unwrap().is_some());
     wait_for("the end of the value", None, async || one.get_state(&short).await.unwrap()).await;
     one.set_state(&short, json!(3), Condition::Absent, None).await.unwrap();

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use axum::{Json, Router, body::Bytes, http::StatusCode, response::IntoResponse, routing::post};
+use futures_util::future::join_all;
 use http::HeaderMap;
 use mesh_six_sidecar::{LocalMesh, MeshConfig, Sidecar, SidecarError, Status, Subscription, subscription_router};
 use serde_json::{Value, json};
@@ -21,8 +22,8 @@ impl Fixture for LocalMesh {
     }
 
     async fn start_app(&self, app_id: &str, subscriptions: Subscriptions, routes: Router) {
-        let router = subscription_router(subscriptions, Some(self.app_token().to_owned()));
-        self.attach(app_id, router.merge(routes)).await.unwrap();
+        let deliveries = subscription_router(subscriptions, Some(self.app_token().to_owned()));
+        self.attach(app_id, routes.merge(deliveries)).await.unwrap();
     }
 
     async fn stop_app(&self, app_id: &str) {
@@ -327,4 +328,52 @@ async fn a_publisher_that_gives_up_while_it_waits_for_room_leaves_nothing_behind
     start(&mesh, "app", subscription(&topic, 20), &handler).await;
     publisher.publish(second).await.unwrap();
     assert_eq!(handler.ids().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_never_exceeds_what_a_delivery_may_have() {
+    let (mesh, topic, handler) = (LocalMesh::new(), topic(), Scripted::always(Status::Drop));
+    let dead = Scripted::always(Status::Success);
+    start(&mesh, "logger", dead_letters(&topic), &dead).await;
+    start(&mesh, "app", subscription(&topic, 100), &handler).await;
+    let large = json!("x".repeat(500 * 1024));
+    let sent = (0..70).map(|_| message(&topic, large.clone())).collect();
+    assert!(mesh.sidecar("publisher").publish_bulk(sent).await.iter().all(Result::is_ok));
+    assert_eq!((handler.count(Status::Drop), dead.count(Status::Success)), (70, 70));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_publishers_and_subscribers_at_once_lose_and_double_nothing() {
+    let mesh = LocalMesh::with_config(MeshConfig {
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(20),
+        queue_capacity: 64,
+        publish_wait: Duration::from_mins(1),
+        ..MeshConfig::default()
+    });
+    let flaky = || {
+        Scripted::new(|delivery, tries| match delivery.event.data["n"].as_u64().unwrap() {
+            n if n % 7 == 0 && tries < 3 => Step::Answer(Status::Retry),
+            n if n % 13 == 0 => Step::Panic,
+            n if n % 17 == 0 && tries < 1 => Step::Missing,
+            _ => Step::Answer(Status::Success),
+        })
+    };
+    let (topic, apps, dead) = (topic(), [flaky(), flaky(), flaky()], Scripted::always(Status::Success));
+    start(&mesh, "logger", dead_letters(&topic), &dead).await;
+    for (n, handler) in apps.iter().enumerate() {
+        start(&mesh, &format!("app{n}"), subscription(&topic, 20), handler).await;
+    }
+    let publishers = (0..8).map(|n| {
+        let (publisher, sent) = (mesh.sidecar(&format!("publisher{n}")), messages(&topic, 100));
+        tokio::spawn(async move { publisher.publish_bulk(sent).await })
+    });
+    for answers in join_all(publishers).await {
+        assert!(answers.unwrap().iter().all(Result::is_ok));
+    }
+    // Of 0 to 99, eight are multiples of 13 and never succeed.
+    for handler in &apps {
+        assert_eq!(handler.count(Status::Success), 8 * 92);
+    }
+    assert_eq!((dead.count(Status::Success), mesh.under_way()), (3 * 8 * 8, 0));
 }

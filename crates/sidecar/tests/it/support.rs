@@ -141,7 +141,7 @@ pub(crate) fn messages(topic: &str, count: usize) -> Vec<Message> {
 
 /// Waits until `get` gives `expected`.
 pub(crate) async fn wait_for<T: PartialEq + Debug>(what: &str, expected: T, mut get: impl AsyncFnMut() -> T) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let got = get().await;
         if got == expected {
