@@ -8,6 +8,7 @@ pub mod history;
 pub mod inbox;
 pub mod migrate;
 pub mod outbox;
+pub mod partitions;
 pub mod pool;
 pub mod schema;
 pub mod server;

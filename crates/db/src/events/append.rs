@@ -1,7 +1,5 @@
 //! Appending within the caller's transaction.
 
-use std::collections::BTreeSet;
-
 use diesel_async::AsyncPgConnection;
 use mesh_six_core::{Event, time};
 
@@ -18,14 +16,14 @@ use crate::error::DbResult;
 pub async fn append_in(conn: &mut AsyncPgConnection, events: &[Event]) -> DbResult<Vec<Appended>> {
     let now = time::now();
     let entries: Vec<Entry> = events.iter().map(|e| Entry::lenient(e.clone(), now)).collect::<Result<_, _>>()?;
-    let gone: BTreeSet<i32> = buckets::gone(conn, entries.iter()).await?;
+    let gone = buckets::gone(conn, buckets::asked(entries.iter())).await?;
     if let Some(bucket) = gone.iter().next() {
         return Err(buckets::too_old(*bucket).into());
     }
-    let rows: Vec<insert::Row<'_>> = entries.iter().map(|entry| (entry, None)).collect();
+    let rows: Vec<&Entry> = entries.iter().collect();
     let mut appended = Vec::with_capacity(rows.len());
     for chunk in insert::chunks(&rows) {
-        appended.extend(insert::write(conn, chunk).await?);
+        appended.extend(insert::write(conn, chunk, None).await?);
     }
     Ok(appended)
 }

@@ -24,19 +24,21 @@ pub(crate) fn doubt() {
     DOUBT.store(true, Ordering::Relaxed);
 }
 
-/// Makes sure of the buckets of `entries`; returns those that are gone for good. The buckets of this month and
-/// the last are taken for granted, since upkeep makes them months ahead: the usual batch asks nothing.
-pub(crate) async fn gone<'a>(
-    conn: &mut AsyncPgConnection,
-    entries: impl Iterator<Item = &'a Entry>,
-) -> DbResult<BTreeSet<i32>> {
+/// The buckets of `entries` that the database must be asked about. Those of this month and the last are taken for
+/// granted, since upkeep makes them months ahead: the usual batch asks nothing.
+pub(crate) fn asked<'a>(entries: impl Iterator<Item = &'a Entry>) -> BTreeSet<i32> {
     let doubt = DOUBT.swap(false, Ordering::Relaxed);
     let now = time::now();
-    let granted = [0, month(now), month(first_of_month(now) - Days::new(1))];
+    let granted = [month(now), month(first_of_month(now) - Days::new(1))];
     let mut asked: BTreeSet<i32> = entries.filter_map(|e| Some(e.key?.bucket)).collect();
     asked.retain(|bucket| *bucket != 0 && (doubt || !granted.contains(bucket)));
+    asked
+}
+
+/// Of the buckets `asked`, those that are gone for good; missing new ones are made.
+pub(crate) async fn gone(conn: &mut AsyncPgConnection, mut asked: BTreeSet<i32>) -> DbResult<BTreeSet<i32>> {
     if asked.is_empty() {
-        return Ok(BTreeSet::new());
+        return Ok(asked);
     }
     let existing = existing(conn).await?;
     let oldest = existing.iter().next().copied().unwrap_or(i32::MAX);

@@ -22,18 +22,15 @@ pub(crate) const CHUNK: usize = 1_000;
 /// Most bytes of payload in one statement.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
-/// An event and, where it has no key of its own, the key of the batch that it came with.
-pub(crate) type Row<'a> = (&'a Entry, Option<EventKey>);
-
 type Returned = (BigInt, BigInt, Timestamptz, SqlUuid);
 
 /// Cuts `rows` into what one statement takes. An id comes at most once in a chunk, since the answer tells the
 /// written events by their ids.
-pub(crate) fn chunks<'r, 'a>(rows: &'r [Row<'a>]) -> Vec<&'r [Row<'a>]> {
+pub(crate) fn chunks<'r, 'a>(rows: &'r [&'a Entry]) -> Vec<&'r [&'a Entry]> {
     let mut chunks = Vec::new();
     let (mut start, mut bytes) = (0, 0);
     let mut ids: HashSet<Uuid> = HashSet::with_capacity(rows.len().min(CHUNK));
-    for (at, (entry, _)) in rows.iter().enumerate() {
+    for (at, entry) in rows.iter().enumerate() {
         let full = at - start == CHUNK || bytes + entry.payload.len() > CHUNK_BYTES;
         if at > start && (full || ids.contains(&entry.id)) {
             chunks.push(&rows[start..at]);
@@ -49,21 +46,26 @@ pub(crate) fn chunks<'r, 'a>(rows: &'r [Row<'a>]) -> Vec<&'r [Row<'a>]> {
     chunks
 }
 
-/// Writes one chunk; one answer per row, in order. The later of two rows with one key is a duplicate.
-pub(crate) async fn write(conn: &mut AsyncPgConnection, rows: &[Row<'_>]) -> DbResult<Vec<Appended>> {
+/// Writes one chunk; one answer per row, in order. The later of two rows with one key is a duplicate. Rows without
+/// a key are written if `batch`, where there is one, is not on record yet.
+pub(crate) async fn write(
+    conn: &mut AsyncPgConnection,
+    rows: &[&Entry],
+    batch: Option<EventKey>,
+) -> DbResult<Vec<Appended>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let mut seen = HashSet::with_capacity(rows.len());
     // The first row of each key of its own, and every row without one.
-    let first: Vec<bool> = rows.iter().map(|(entry, _)| entry.key.is_none_or(|key| seen.insert(key))).collect();
-    let kept: Vec<&Row<'_>> = rows.iter().zip(&first).filter(|(_, first)| **first).map(|(row, _)| row).collect();
-    let written: Vec<(i64, i64, DateTime<Utc>, Uuid)> = statement(&kept).load(conn).await.map_err(classify)?;
+    let first: Vec<bool> = rows.iter().map(|entry| entry.key.is_none_or(|key| seen.insert(key))).collect();
+    let kept: Vec<&Entry> = rows.iter().zip(&first).filter(|(_, first)| **first).map(|(row, _)| *row).collect();
+    let written: Vec<(i64, i64, DateTime<Utc>, Uuid)> = statement(&kept, batch).load(conn).await.map_err(classify)?;
     let mut written = written.into_iter().peekable();
     let appended: Vec<Appended> = rows
         .iter()
         .zip(first)
-        .map(|((entry, _), first)| match written.next_if(|w| first && w.3 == entry.id) {
+        .map(|(entry, first)| match written.next_if(|w| first && w.3 == entry.id) {
             Some((seq, txid, timestamp, _)) => Appended::Written(Position::of(txid, seq, timestamp)),
             None => Appended::Duplicate,
         })
@@ -73,19 +75,18 @@ pub(crate) async fn write(conn: &mut AsyncPgConnection, rows: &[Row<'_>]) -> DbR
     Ok(appended)
 }
 
-/// Whether writing `rows` takes more than one statement, hence a transaction.
-pub(crate) fn needs_transaction(rows: &[Row<'_>], chunks: usize) -> bool {
-    chunks > 1 || rows.iter().any(|(entry, _)| entry.content.is_some())
+/// Whether a chunk takes more than one statement, hence a transaction.
+pub(crate) fn needs_transaction(rows: &[&Entry]) -> bool {
+    rows.iter().any(|entry| entry.content.is_some())
 }
 
 /// The statement for rows of distinct keys. Keys go in sorted, so that two batches never wait for each other
 /// in a circle. `occurred_at` outside of what is sensible becomes the database's clock.
-fn statement<'a>(rows: &[&Row<'a>]) -> Statement<'a, Returned> {
-    let mut keys: Vec<(EventKey, Uuid)> =
-        rows.iter().filter_map(|(entry, batch)| Some((entry.key.or(*batch)?, entry.id))).collect();
+fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>) -> Statement<'a, Returned> {
+    let mut keys: Vec<(EventKey, Uuid)> = rows.iter().filter_map(|e| Some((e.key.or(batch)?, e.id))).collect();
     keys.sort_unstable_by_key(|(key, _)| *key);
     keys.dedup_by_key(|(key, _)| *key);
-    let entries = || rows.iter().map(|(entry, _)| *entry);
+    let entries = || rows.iter().copied();
     Statement::new("WITH keys AS (INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
         .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
         .sql(", ")
@@ -120,7 +121,7 @@ fn statement<'a>(rows: &[&Row<'a>]) -> Statement<'a, Returned> {
         .sql(", ")
         .bind(Value::OptionalTexts(entries().map(|e| e.idempotency_key.as_deref()).collect()))
         .sql(", ")
-        .bind(Value::OptionalIds(rows.iter().map(|(entry, batch)| entry.key.or(*batch).map(|k| k.hash)).collect()))
+        .bind(Value::OptionalIds(entries().map(|e| e.key.or(batch).map(|key| key.hash)).collect()))
         .sql(
             ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
          aggregate_id, idempotency_key, key_hash, place) \
@@ -130,12 +131,12 @@ fn statement<'a>(rows: &[&Row<'a>]) -> Statement<'a, Returned> {
 }
 
 /// Content of the events that were written goes beside the log.
-async fn contents(conn: &mut AsyncPgConnection, rows: &[Row<'_>], appended: &[Appended]) -> DbResult<()> {
+async fn contents(conn: &mut AsyncPgConnection, rows: &[&Entry], appended: &[Appended]) -> DbResult<()> {
     let kept: Vec<_> = rows
         .iter()
         .zip(appended)
         .filter(|(_, appended)| matches!(appended, Appended::Written(_)))
-        .filter_map(|((entry, _), _)| Some((*entry, entry.content.as_ref()?)))
+        .filter_map(|(entry, _)| Some((*entry, entry.content.as_ref()?)))
         .collect();
     if kept.is_empty() {
         return Ok(());

@@ -1,0 +1,160 @@
+//! The safe tail (events.md §4): in the order (txid, seq), only below the horizon, where nothing can appear
+//! any more.
+
+use std::{collections::VecDeque, time::Duration};
+
+use chrono::Months;
+use diesel::sql_types::{Bool, Nullable, Text};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::{Stream, stream};
+use mesh_six_core::{ApiError, ErrorType, StoredEvent, event::Position, event::key::month};
+use serde_json::json;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::{read, wake::Waker};
+use crate::{
+    error::DbResult,
+    pool::Database,
+    statement::{Statement, Value},
+};
+
+/// Rows of one page.
+const PAGE: i64 = 1_000;
+/// The least time between two looks when the last one found less than a page: a busy writer wakes more often.
+const LOOK_PAUSE: Duration = Duration::from_millis(10);
+/// The first pause while rows are there that may not be shown yet; it doubles up to the next.
+const HELD_PAUSE: Duration = Duration::from_millis(20);
+/// The pause while there is nothing new, if nobody wakes.
+const IDLE_PAUSE: Duration = Duration::from_secs(1);
+/// The first and the longest pause while the database is away.
+const OUTAGE_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+pub(crate) fn follow(
+    db: Database,
+    waker: &Waker,
+    ended: CancellationToken,
+    from: Position,
+) -> impl Stream<Item = DbResult<StoredEvent>> + Send + 'static + use<> {
+    let start = Some(Follower {
+        db,
+        woken: waker.subscribe(),
+        at: from,
+        page: VecDeque::new(),
+        checked: false,
+        looked: Instant::now(),
+        held: HELD_PAUSE,
+        outage: OUTAGE_PAUSES.0,
+    });
+    stream::unfold((start, ended), |(follower, ended)| async move {
+        let mut follower = follower?;
+        match ended.run_until_cancelled(follower.next()).await? {
+            Ok(event) => Some((Ok(event), (Some(follower), ended))),
+            Err(error) => Some((Err(error), (None, ended))),
+        }
+    })
+}
+
+struct Follower {
+    db: Database,
+    woken: watch::Receiver<u64>,
+    at: Position,
+    page: VecDeque<StoredEvent>,
+    /// Whether the position is known to be one whose successors are all there.
+    checked: bool,
+    looked: Instant,
+    held: Duration,
+    outage: Duration,
+}
+
+impl Follower {
+    async fn next(&mut self) -> DbResult<StoredEvent> {
+        loop {
+            if let Some(event) = self.page.pop_front() {
+                return Ok(event);
+            }
+            match self.look().await {
+                Ok(wait) => self.wait(wait).await,
+                Err(error) if error.is_transient() => {
+                    if self.outage == OUTAGE_PAUSES.0 {
+                        warn!(error = %error, "the tail waits for the database");
+                    }
+                    sleep(self.outage).await;
+                    self.outage = (self.outage * 2).min(OUTAGE_PAUSES.1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Fills the page; says how long to wait if it stays empty.
+    async fn look(&mut self) -> DbResult<Duration> {
+        let mut conn = self.db.conn().await?;
+        if !self.checked {
+            check(&mut conn, self.at).await?;
+            self.checked = true;
+        }
+        // Whatever is written from now on wakes again.
+        self.woken.mark_unchanged();
+        self.looked = Instant::now();
+        self.page = page(&mut conn, self.at).await?.into();
+        self.outage = OUTAGE_PAUSES.0;
+        if let Some(last) = self.page.back() {
+            self.at = last.position;
+            self.held = HELD_PAUSE;
+            return Ok(Duration::ZERO);
+        }
+        if !rows_above(&mut conn, self.at).await? {
+            self.held = HELD_PAUSE;
+            return Ok(IDLE_PAUSE);
+        }
+        let wait = self.held;
+        self.held = (self.held * 2).min(IDLE_PAUSE);
+        Ok(wait)
+    }
+
+    async fn wait(&mut self, wait: Duration) {
+        if wait.is_zero() {
+            return;
+        }
+        if let Ok(Ok(())) = timeout(wait, self.woken.changed()).await {
+            self.held = HELD_PAUSE;
+            sleep_until(self.looked + LOOK_PAUSE).await;
+        }
+    }
+}
+
+async fn page(conn: &mut AsyncPgConnection, after: Position) -> DbResult<Vec<StoredEvent>> {
+    let query = read::beyond(Statement::new(read::SELECT), after);
+    let query = query.sql(" AND txid < mesh_six_horizon() ORDER BY txid, seq LIMIT ").bind(Value::Long(PAGE));
+    read::load(conn, query).await
+}
+
+/// Whether there are rows that the horizon still hides.
+async fn rows_above(conn: &mut AsyncPgConnection, after: Position) -> DbResult<bool> {
+    let query = Statement::<(Bool,)>::new("SELECT EXISTS (SELECT FROM mesh_six_events WHERE ");
+    let (above,): (bool,) = read::beyond(query, after).sql(")").get_result(conn).await?;
+    Ok(above)
+}
+
+/// Refuses a position whose own month has been dropped: events after it may be gone with it.
+async fn check(conn: &mut AsyncPgConnection, at: Position) -> DbResult<()> {
+    let Some(floor) = at.floor_time() else { return Ok(()) };
+    let first = Statement::<(Nullable<Text>,)>::new(
+        "SELECT min(right(c.relname, 7)) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
+         WHERE i.inhparent = 'mesh_six_events'::regclass AND c.relname ~ '^mesh_six_events_[0-9]{4}_[0-9]{2}$'",
+    );
+    let (first,): (Option<String>,) = first.get_result(conn).await?;
+    let Some(first) = first.and_then(|name| name.replace('_', "").parse::<i32>().ok()) else { return Ok(()) };
+    // The floor is the month before the row's.
+    if month(floor + Months::new(1)) >= first {
+        return Ok(());
+    }
+    let exists = Position { txid: 0, seq: 0, floor: first };
+    let gone = ApiError::new(ErrorType::Gone, "the events after this position are no longer kept");
+    Err(gone.with_details(json!({ "first": exists })).into())
+}

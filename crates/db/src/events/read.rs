@@ -1,0 +1,242 @@
+//! Reading the log: queries, an aggregate's story, the newest safe position.
+
+use std::collections::VecDeque;
+
+use chrono::{DateTime, Days, Utc};
+use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::{Stream, stream};
+use mesh_six_core::{
+    Event, StoredEvent, TraceId, Validate,
+    event::{EventFilter, Position},
+    id::v7_time,
+    time,
+};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    error::DbResult,
+    pool::Database,
+    statement::{Statement, Value},
+};
+
+/// Rows of one page of a replay.
+const REPLAY_PAGE: i64 = 1_024;
+
+/// The SQL types of a row, in the order of [`SELECT`].
+pub(crate) type Columns = (
+    BigInt,
+    BigInt,
+    Timestamptz,
+    Timestamptz,
+    SqlUuid,
+    SqlUuid,
+    Nullable<SqlUuid>,
+    Text,
+    Text,
+    Integer,
+    Jsonb,
+    Nullable<Text>,
+    Nullable<Text>,
+);
+
+type Row = (
+    i64,
+    i64,
+    DateTime<Utc>,
+    DateTime<Utc>,
+    Uuid,
+    Uuid,
+    Option<Uuid>,
+    String,
+    String,
+    i32,
+    Json,
+    Option<String>,
+    Option<String>,
+);
+
+/// How every statement that reads events begins.
+pub(crate) const SELECT: &str = "SELECT seq, txid, timestamp, occurred_at, id, trace_id, task_id, agent_id, \
+    event_type, event_version, payload, aggregate_id, idempotency_key FROM mesh_six_events WHERE ";
+
+/// Runs a statement that begins with [`SELECT`].
+pub(crate) async fn load(
+    conn: &mut AsyncPgConnection,
+    statement: Statement<'_, Columns>,
+) -> DbResult<Vec<StoredEvent>> {
+    let rows: Vec<Row> = statement.load(conn).await?;
+    Ok(rows.into_iter().map(stored).collect())
+}
+
+fn stored(row: Row) -> StoredEvent {
+    let (seq, txid, timestamp, occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, ..) = row;
+    let (.., payload, aggregate_id, idempotency_key) = row;
+    StoredEvent {
+        seq,
+        txid,
+        timestamp,
+        position: Position::of(txid, seq, timestamp),
+        event: Event {
+            id,
+            trace_id: TraceId::from_uuid(trace_id),
+            task_id,
+            agent_id,
+            event_type,
+            event_version,
+            payload,
+            aggregate_id,
+            idempotency_key,
+            occurred_at,
+            content: None,
+        },
+    }
+}
+
+/// The rows that meet `filter`, in the log's order.
+pub(crate) async fn query(conn: &mut AsyncPgConnection, filter: &EventFilter) -> DbResult<Vec<StoredEvent>> {
+    filter.validate()?;
+    let floor = floor(filter);
+    let found = load(conn, select(filter, floor)).await?;
+    // An id that is no time at all may look like one; then the floor hides what is there.
+    if found.is_empty() && floor.is_some() {
+        return load(conn, select(filter, None)).await;
+    }
+    Ok(found)
+}
+
+/// The earliest time at which an event of the asked trace or task can have been recorded, where the caller gives
+/// no bound: without one, each partition's indexes would be searched.
+fn floor(filter: &EventFilter) -> Option<DateTime<Utc>> {
+    if filter.since.is_some() {
+        return None;
+    }
+    let of_aggregate = filter.aggregate_id.as_deref().and_then(task_of);
+    let ids = [filter.trace_id.map(TraceId::as_uuid), filter.task_id, of_aggregate];
+    ids.into_iter().flatten().filter_map(id_floor).max()
+}
+
+/// A day before the id was made, by its own account; producers' clocks may be that far ahead.
+fn id_floor(id: Uuid) -> Option<DateTime<Utc>> {
+    let made = v7_time(id)?;
+    (made < time::now() + Days::new(1)).then(|| made - Days::new(1))
+}
+
+/// The task whose implied aggregate this is.
+fn task_of(aggregate: &str) -> Option<Uuid> {
+    let id = Uuid::try_parse(aggregate.strip_prefix("task:")?).ok()?;
+    (aggregate.len() == "task:".len() + 36).then_some(id)
+}
+
+fn select(filter: &EventFilter, floor: Option<DateTime<Utc>>) -> Statement<'_, Columns> {
+    let mut query = Statement::new(SELECT).sql("true");
+    if let Some(trace) = filter.trace_id {
+        query = query.sql(" AND trace_id = ").bind(Value::Id(trace.as_uuid()));
+    }
+    if let Some(task) = filter.task_id {
+        query = query.sql(" AND task_id = ").bind(Value::Id(task));
+    }
+    if let Some(aggregate) = &filter.aggregate_id {
+        query = of_aggregate(query.sql(" AND "), aggregate);
+    }
+    if let Some(agent) = &filter.agent_id {
+        query = query.sql(" AND agent_id = ").bind(Value::Text(agent));
+    }
+    if let Some(event_type) = &filter.event_type {
+        query = query.sql(" AND event_type = ").bind(Value::Text(event_type));
+    }
+    if let Some(since) = filter.since {
+        query = query.sql(" AND timestamp >= ").bind(Value::Time(since));
+    }
+    if let Some(until) = filter.until {
+        query = query.sql(" AND timestamp <= ").bind(Value::Time(until));
+    }
+    if let Some(floor) = floor {
+        query = query.sql(" AND timestamp >= ").bind(Value::Time(floor));
+    }
+    if let Some(after) = filter.after {
+        query = beyond(query.sql(" AND "), after);
+    }
+    if let Some(before) = filter.before {
+        query = query.sql(" AND (txid, seq) < (").bind(Value::Long(before.txid)).sql(", ");
+        query = query.bind(Value::Long(before.seq)).sql(")");
+    }
+    let order = if filter.desc { " ORDER BY txid DESC, seq DESC LIMIT " } else { " ORDER BY txid, seq LIMIT " };
+    query.sql(order).bind(Value::Long(filter.limit()))
+}
+
+/// An aggregate's rows: those that name it, and a task's rows that name none.
+fn of_aggregate<'a>(query: Statement<'a, Columns>, aggregate: &'a str) -> Statement<'a, Columns> {
+    match task_of(aggregate) {
+        None => query.sql("aggregate_id = ").bind(Value::Text(aggregate)),
+        Some(task) => query
+            .sql("(aggregate_id = ")
+            .bind(Value::Text(aggregate))
+            .sql(" OR (task_id = ")
+            .bind(Value::Id(task))
+            .sql(" AND aggregate_id IS NULL))"),
+    }
+}
+
+/// Rows after `position`, its floor respected.
+pub(crate) fn beyond<Row>(query: Statement<'_, Row>, position: Position) -> Statement<'_, Row> {
+    let query = query.sql("(txid, seq) > (").bind(Value::Long(position.txid)).sql(", ");
+    let query = query.bind(Value::Long(position.seq)).sql(")");
+    match position.floor_time() {
+        Some(floor) => query.sql(" AND timestamp >= ").bind(Value::Time(floor)),
+        None => query,
+    }
+}
+
+/// The story of `aggregate` after a position, page by page, in constant memory.
+pub(crate) fn replay(
+    db: Database,
+    aggregate: String,
+    after: Option<Position>,
+) -> impl Stream<Item = DbResult<StoredEvent>> + Send + 'static {
+    let start = Replay { db, aggregate, after, page: VecDeque::new(), ended: false };
+    stream::try_unfold(start, |mut replay| async move {
+        if replay.page.is_empty() && !replay.ended {
+            replay.turn().await?;
+        }
+        Ok(replay.page.pop_front().map(|event| (event, replay)))
+    })
+}
+
+struct Replay {
+    db: Database,
+    aggregate: String,
+    after: Option<Position>,
+    page: VecDeque<StoredEvent>,
+    ended: bool,
+}
+
+impl Replay {
+    async fn turn(&mut self) -> DbResult<()> {
+        let mut conn = self.db.conn().await?;
+        let mut query = of_aggregate(Statement::new(SELECT), &self.aggregate);
+        if let Some(floor) = task_of(&self.aggregate).and_then(id_floor) {
+            query = query.sql(" AND timestamp >= ").bind(Value::Time(floor));
+        }
+        if let Some(after) = self.after {
+            query = beyond(query.sql(" AND "), after);
+        }
+        let query = query.sql(" ORDER BY txid, seq LIMIT ").bind(Value::Long(REPLAY_PAGE));
+        self.page = load(&mut conn, query).await?.into();
+        self.ended = i64::try_from(self.page.len()).is_ok_and(|rows| rows < REPLAY_PAGE);
+        self.after = self.page.back().map(|event| event.position).or(self.after);
+        Ok(())
+    }
+}
+
+/// The newest position that no event can still come before; following from it shows all that is written later.
+pub(crate) async fn head(conn: &mut AsyncPgConnection) -> DbResult<Position> {
+    let newest = Statement::<(BigInt, BigInt, Timestamptz)>::new(
+        "SELECT txid, seq, timestamp FROM mesh_six_events WHERE txid < mesh_six_horizon() \
+         ORDER BY txid DESC, seq DESC LIMIT 1",
+    );
+    let rows: Vec<(i64, i64, DateTime<Utc>)> = newest.load(conn).await?;
+    let newest = rows.into_iter().next();
+    Ok(newest.map_or(Position::START, |(txid, seq, timestamp)| Position::of(txid, seq, timestamp)))
+}
