@@ -5,6 +5,7 @@
 //! or a probe expects of any service comes from here, once.
 //! Errors are `thiserror` enums where callers decide, [`http::HttpError`] where they end as an answer.
 
+pub mod agent;
 pub mod background;
 pub mod config;
 pub mod env;

@@ -1,0 +1,4 @@
+//! The database crate against real PostgreSQL.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
+mod inbox;

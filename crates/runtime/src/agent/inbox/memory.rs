@@ -1,0 +1,225 @@
+//! The inbox of an agent without a database. Weaker: what is queued dies with the process, and the orchestrator
+//! notices at the attempt's deadline.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use mesh_six_core::{
+    Event, names,
+    task::{TaskRequest, TaskResult},
+};
+use mesh_six_db::{
+    DbError, DbResult,
+    dead_letters::DeadLetter,
+    inbox::{Accepted, Claim, Finished, InboxKey, Renewed, Unpublished},
+};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Inbox, RELAY_LEASE};
+
+/// Requests that may wait, run or be due for publishing; beyond that a delivery has to come again later.
+const MAX_OPEN: usize = 1_000;
+/// Published results that are kept, so that a redelivery is answered without working again.
+const MAX_PUBLISHED: usize = 500;
+
+/// An attempt; the agent is always this one.
+type Attempt = (Uuid, i32);
+
+/// Most urgent first, then oldest.
+type Place = (Reverse<i32>, u64);
+
+enum State {
+    Queued,
+    Running,
+    Done { result: TaskResult, due: Instant, tries: i32 },
+    Published { result: TaskResult },
+}
+
+struct Entry {
+    deadline: Instant,
+    state: State,
+}
+
+#[derive(Default)]
+struct Inner {
+    entries: HashMap<Attempt, Entry>,
+    queue: BTreeMap<Place, TaskRequest>,
+    /// Oldest first.
+    published: VecDeque<Attempt>,
+    arrivals: u64,
+}
+
+/// The inbox in memory.
+pub(in super::super) struct MemoryInbox {
+    agent: String,
+    inner: Mutex<Inner>,
+}
+
+impl MemoryInbox {
+    /// The empty inbox of `agent`.
+    pub(in super::super) fn new(agent: &str) -> Self {
+        Self { agent: agent.to_owned(), inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn publish_again(&mut self, attempt: Attempt) {
+        if let Some(entry) = self.entries.get_mut(&attempt)
+            && let State::Published { result } = &entry.state
+        {
+            entry.state = State::Done { result: result.clone(), due: Instant::now(), tries: 0 };
+            self.published.retain(|known| *known != attempt);
+        }
+    }
+
+    fn drop_expired(&mut self) {
+        let now = Instant::now();
+        let Self { entries, queue, .. } = self;
+        queue.retain(|_, request| {
+            let attempt = (request.id, request.attempt);
+            let open = entries.get(&attempt).is_some_and(|entry| entry.deadline > now);
+            if !open {
+                entries.remove(&attempt);
+            }
+            open
+        });
+    }
+}
+
+#[async_trait]
+impl Inbox for MemoryInbox {
+    async fn accept(&self, request: &TaskRequest) -> DbResult<Accepted> {
+        let mut inner = self.inner();
+        let attempt = (request.id, request.attempt);
+        match inner.entries.get(&attempt).map(|entry| &entry.state) {
+            Some(State::Queued | State::Running) => return Ok(Accepted::Known),
+            Some(State::Done { .. }) => return Ok(Accepted::Done),
+            Some(State::Published { .. }) => {
+                inner.publish_again(attempt);
+                return Ok(Accepted::Done);
+            }
+            None => {}
+        }
+        inner.drop_expired();
+        if inner.entries.len() - inner.published.len() >= MAX_OPEN {
+            return Err(DbError::Unavailable(format!("the agent's memory holds {MAX_OPEN} requests already")));
+        }
+        let timeout = Duration::from_secs(u64::try_from(request.timeout).unwrap_or(0));
+        inner.arrivals += 1;
+        let place = (Reverse(request.priority), inner.arrivals);
+        inner.queue.insert(place, request.clone());
+        inner.entries.insert(attempt, Entry { deadline: Instant::now() + timeout, state: State::Queued });
+        Ok(Accepted::Queued)
+    }
+
+    async fn claim(&self, limit: usize) -> DbResult<Vec<Claim>> {
+        let mut inner = self.inner();
+        inner.drop_expired();
+        let mut claims = Vec::new();
+        while claims.len() < limit {
+            let Some((_, request)) = inner.queue.pop_first() else { break };
+            if let Some(entry) = inner.entries.get_mut(&(request.id, request.attempt)) {
+                entry.state = State::Running;
+                let remaining = entry.deadline.saturating_duration_since(Instant::now());
+                claims.push(Claim { request, remaining });
+            }
+        }
+        Ok(claims)
+    }
+
+    async fn renew(&self, _: &InboxKey) -> DbResult<Renewed> {
+        Ok(Renewed::Open)
+    }
+
+    async fn finish(&self, result: &TaskResult, _: &[Event]) -> DbResult<Finished> {
+        let state = State::Done { result: result.clone(), due: Instant::now(), tries: 0 };
+        match self.inner().entries.get_mut(&(result.task_id, result.attempt)) {
+            Some(entry) => entry.state = state,
+            None => return Ok(Finished::Fenced),
+        }
+        Ok(Finished::Written { late: false })
+    }
+
+    async fn take_events(&self, _: Uuid) -> Vec<Event> {
+        Vec::new()
+    }
+
+    fn return_events(&self, _: Vec<Event>) {}
+
+    async fn unpublished(&self, limit: usize) -> DbResult<Vec<Unpublished>> {
+        let now = Instant::now();
+        let mut due_now = Vec::new();
+        for entry in self.inner().entries.values_mut() {
+            if let State::Done { result, due, tries } = &mut entry.state
+                && *due <= now
+                && due_now.len() < limit
+            {
+                due_now.push(Unpublished { result: result.clone(), tries: *tries });
+                *due = now + RELAY_LEASE;
+                *tries += 1;
+            }
+        }
+        Ok(due_now)
+    }
+
+    async fn published(&self, key: &InboxKey) -> DbResult<()> {
+        let mut inner = self.inner();
+        let attempt = (key.task_id, key.attempt);
+        if let Some(entry) = inner.entries.get_mut(&attempt)
+            && let State::Done { result, .. } = &entry.state
+        {
+            entry.state = State::Published { result: result.clone() };
+            inner.published.push_back(attempt);
+        }
+        while inner.published.len() > MAX_PUBLISHED {
+            if let Some(oldest) = inner.published.pop_front() {
+                inner.entries.remove(&oldest);
+            }
+        }
+        Ok(())
+    }
+
+    async fn postpone(&self, key: &InboxKey, delay: Duration) -> DbResult<()> {
+        if let Some(Entry { state: State::Done { due, .. }, .. }) =
+            self.inner().entries.get_mut(&(key.task_id, key.attempt))
+        {
+            *due = Instant::now() + delay;
+        }
+        Ok(())
+    }
+
+    async fn bury(&self, letter: DeadLetter) -> DbResult<()> {
+        // Without a database the broker's dead-letter topic has the message and this line its reason.
+        let reason = letter.reason.unwrap_or_default();
+        tracing::warn!(agent.id = self.agent, message.id = letter.id, reason, "a delivery was dropped");
+        Ok(())
+    }
+
+    async fn queued(&self) -> DbResult<i64> {
+        Ok(i64::try_from(self.inner().queue.len()).unwrap_or(i64::MAX))
+    }
+
+    async fn prune(&self) -> DbResult<()> {
+        self.inner().drop_expired();
+        Ok(())
+    }
+
+    fn is_durable(&self) -> bool {
+        false
+    }
+
+    fn max_result_bytes(&self) -> usize {
+        // A larger one could only travel by reference to an inbox that others can read.
+        names::MAX_MESSAGE_BYTES / 2
+    }
+}

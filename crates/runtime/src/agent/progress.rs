@@ -1,0 +1,122 @@
+//! Progress notes: best effort, in order, never in the way of the work.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use mesh_six_core::{
+    Event, EventSink, TraceId, event::catalogue::TOOL_INVOCATION, id::new_id, names::TASK_PROGRESS, task::TaskProgress,
+    time,
+};
+use mesh_six_sidecar::{Message, Sidecar};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::metrics;
+
+/// Notes that wait to be published, over all tasks of the agent.
+const QUEUE: usize = 256;
+/// Notes of one task; a handler in a loop must not flood the topic.
+const PER_TASK: u32 = 200;
+/// The longest details, in bytes of JSON.
+const MAX_DETAILS: usize = 8 * 1024;
+/// How long publishing one note may take.
+const PUBLISH: Duration = Duration::from_secs(5);
+
+type Note = (TaskProgress, DateTime<Utc>);
+
+/// Where the notes of all tasks go in.
+#[derive(Clone)]
+pub(super) struct Notes(mpsc::Sender<Note>);
+
+/// Where they come out, to be published.
+pub(super) struct Publisher {
+    notes: mpsc::Receiver<Note>,
+    sidecar: Arc<dyn Sidecar>,
+}
+
+/// A queue of notes and its publisher, which ends once every [`Notes`] is gone.
+pub(super) fn notes(sidecar: Arc<dyn Sidecar>) -> (Notes, Publisher) {
+    let (sender, notes) = mpsc::channel(QUEUE);
+    (Notes(sender), Publisher { notes, sidecar })
+}
+
+impl Publisher {
+    /// Publishes one note after the other; what cannot be published is lost and counted.
+    pub(super) async fn run(mut self) {
+        while let Some((note, at)) = self.notes.recv().await {
+            let message = Message {
+                id: new_id().to_string(),
+                topic: TASK_PROGRESS.to_owned(),
+                time: at,
+                traceparent: Some(note.trace_id.to_traceparent()),
+                data: json!(note),
+            };
+            let published = tokio::time::timeout(PUBLISH, self.sidecar.publish(message)).await;
+            if !matches!(published, Ok(Ok(()))) {
+                metrics::progress_lost(&note.agent_id);
+            }
+        }
+    }
+}
+
+/// The notes of one task.
+pub(super) struct Progress {
+    notes: Notes,
+    task_id: Uuid,
+    agent_id: String,
+    trace_id: TraceId,
+    left: AtomicU32,
+}
+
+impl Progress {
+    pub(super) fn new(notes: Notes, task_id: Uuid, agent_id: &str, trace_id: TraceId) -> Self {
+        Self { notes, task_id, agent_id: agent_id.to_owned(), trace_id, left: AtomicU32::new(PER_TASK) }
+    }
+
+    /// Queues a note; returns at once.
+    pub(super) fn send(&self, status: &str, details: Option<Value>) {
+        let may = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        let details = details.map(|details| match details.to_string().len() {
+            0..=MAX_DETAILS => details,
+            length => json!({"truncated": true, "length": length}),
+        });
+        let note = TaskProgress {
+            task_id: self.task_id,
+            agent_id: self.agent_id.clone(),
+            trace_id: self.trace_id,
+            status: status.chars().take(64).collect(),
+            details,
+        };
+        if !may || self.notes.0.try_send((note, time::now())).is_err() {
+            metrics::progress_lost(&self.agent_id);
+        }
+    }
+}
+
+/// A sink that also tells of each tool call as progress.
+pub(super) struct ToolNotes {
+    sink: Arc<dyn EventSink>,
+    progress: Arc<Progress>,
+}
+
+impl ToolNotes {
+    pub(super) fn new(sink: Arc<dyn EventSink>, progress: Arc<Progress>) -> Self {
+        Self { sink, progress }
+    }
+}
+
+impl EventSink for ToolNotes {
+    fn send(&self, event: Event) {
+        if event.event_type == TOOL_INVOCATION {
+            self.progress.send("tool", Some(json!({"toolName": event.payload["toolName"]})));
+        }
+        self.sink.send(event);
+    }
+}
