@@ -47,6 +47,7 @@ impl Checker {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 mod tests {
     use serde_json::json;
 

@@ -196,5 +196,6 @@ fn type_of(schema: &Map<String, Value>) -> Option<&str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 #[path = "example_tests.rs"]
 mod tests;

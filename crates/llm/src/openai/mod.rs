@@ -154,6 +154,7 @@ fn failed(error: reqwest::Error, timeout: Duration, otherwise: impl FnOnce(reqwe
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 mod tests {
     use super::*;
 

@@ -168,6 +168,7 @@ fn called(call: Call) -> ToolCall {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 mod tests {
     use super::*;
 

@@ -1,0 +1,103 @@
+//! Spans, logs and metrics of requests.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use serde_json::Value;
+use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+use wiremock::ResponseTemplate;
+
+use crate::stub::{Stub, question, says};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_span_tells_what_a_request_used_and_no_line_tells_what_was_said() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let failure = ResponseTemplate::new(500).set_body_string("upstream words");
+    let stub = Stub::start(vec![failure, says("answered words")]).await;
+    let (generator, _) = stub.generator();
+    generator.text(question("prompted words")).await.unwrap();
+
+    let text = log.text();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let spans: Vec<&Value> = lines.iter().filter(|l| l["fields"]["message"] == "close").map(|l| &l["span"]).collect();
+    let spans: Vec<&&Value> = spans.iter().filter(|s| s["name"] == "chat").collect();
+    assert_eq!(spans.len(), 2, "{text}");
+    assert_eq!((&spans[0]["error.type"], &spans[0]["otel.status_code"]), (&"server_error".into(), &"ERROR".into()));
+    assert_eq!(spans[1]["otel.name"], "chat stub/model-1");
+    assert_eq!(spans[1]["gen_ai.response.model"], "model-1-2026");
+    assert_eq!(spans[1]["gen_ai.usage.input_tokens"], 20);
+    assert_eq!(spans[1]["gen_ai.usage.cache_read.input_tokens"], 8);
+    assert_eq!(spans[1]["server.address"], "127.0.0.1");
+    let warning = lines.iter().find(|l| l["level"] == "WARN").unwrap();
+    assert_eq!(warning["fields"]["error.type"], "server_error");
+    assert_eq!(warning["fields"]["task.id"], generator.context.task_id.unwrap().to_string());
+    // Our own lines only: at this level the stub logs what it is sent.
+    let ours = |l: &&Value| l["target"].as_str().is_some_and(|t| t.starts_with("mesh_six"));
+    for line in lines.iter().filter(ours) {
+        for word in ["upstream words", "answered words", "prompted words", "brief", "sk-secret"] {
+            assert!(!line.to_string().contains(word), "{word} in {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_and_cost_are_counted_by_agent_and_model() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let answer = says("yes").insert_header("x-litellm-response-cost", "0.25");
+    let stub = Stub::start(vec![ResponseTemplate::new(500), answer]).await;
+    let (generator, _) = stub.generator();
+    generator.text(question("?")).await.unwrap();
+    generator.text(question("?")).await.unwrap();
+
+    let page = handle.render();
+    let whose = r#"agent="simple-agent",model="stub/model-1""#;
+    for sample in [
+        format!(r#"mesh_six_llm_tokens_total{{{whose},kind="input"}} 40"#),
+        format!(r#"mesh_six_llm_tokens_total{{{whose},kind="output"}} 10"#),
+        format!(r#"mesh_six_llm_tokens_total{{{whose},kind="cached_input"}} 16"#),
+        format!("mesh_six_llm_cost_usd{{{whose}}} 0.5"),
+        format!(r#"mesh_six_llm_request_duration_seconds_count{{{whose},outcome="ok"}} 2"#),
+        format!(r#"mesh_six_llm_request_duration_seconds_count{{{whose},outcome="server_error"}} 1"#),
+    ] {
+        assert!(page.contains(&sample), "{sample} is not in\n{page}");
+    }
+}
