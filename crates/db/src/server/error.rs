@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use tokio_postgres::error::SqlState;
+
 /// Why the private PostgreSQL server could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -93,7 +95,7 @@ pub enum ServerError {
     },
     /// The server runs but refused a statement.
     #[error("PostgreSQL refused a statement")]
-    Query(#[from] tokio_postgres::Error),
+    Query(#[source] tokio_postgres::Error),
 }
 
 impl ServerError {
@@ -109,15 +111,24 @@ impl ServerError {
     }
 }
 
-/// The one line of a program's output that says why it failed.
+impl From<tokio_postgres::Error> for ServerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(told) if *told.code() == SqlState::DISK_FULL => Self::DiskFull { detail: told.message().to_owned() },
+            _ => Self::Query(error),
+        }
+    }
+}
+
+/// The one line of a program's output that says why it failed, without date and rank.
 pub(super) fn telling_line(output: &str) -> String {
     let lines = || output.lines().map(str::trim).filter(|line| !line.is_empty());
     let marked = |marks: &[&str]| lines().find(|line| marks.iter().any(|mark| line.contains(mark)));
-    marked(&[NO_SPACE])
-        .or_else(|| marked(&["PANIC:", "FATAL:", "error:"]))
-        .or_else(|| lines().next_back())
-        .unwrap_or("it gave no reason")
-        .to_owned()
+    let marks = ["PANIC:", "FATAL:", "error:"];
+    let line = marked(&[NO_SPACE]).or_else(|| marked(&marks)).or_else(|| lines().next_back());
+    let line = line.unwrap_or("it gave no reason");
+    let bare = marks.iter().find_map(|mark| line.split_once(mark)).map_or(line, |(_, rest)| rest);
+    bare.trim().to_owned()
 }
 
 /// How the C library words a full disk under `LC_ALL=C`.
@@ -132,8 +143,8 @@ mod tests {
         let output = "creating configuration files ... ok\n\
              2026 FATAL:  could not write to file \"x\": No space left on device\n\
              child process exited with exit code 1\ninitdb: removing contents";
-        assert!(telling_line(output).ends_with(NO_SPACE));
-        assert_eq!(telling_line("a\ninitdb: error: no way\nb"), "initdb: error: no way");
+        assert_eq!(telling_line(output), "could not write to file \"x\": No space left on device");
+        assert_eq!(telling_line("a\ninitdb: error: no way\nb"), "no way");
         assert_eq!(telling_line("first\nlast\n\n"), "last");
         assert_eq!(telling_line(""), "it gave no reason");
     }
