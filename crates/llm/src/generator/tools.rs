@@ -64,8 +64,9 @@ impl Generator {
         let (run, refused) = calls.split_at(calls.len().min(MAX_CALLS));
         let mut outputs = Vec::with_capacity(calls.len());
         for group in run.chunk_by(|a, b| toolbox.is_read_only(a) && toolbox.is_read_only(b)) {
-            let mut together =
-                stream::iter(group.iter().map(|call| self.run_tool(toolbox, call))).buffered(MAX_PARALLEL);
+            // Collected first: a closure over borrowed calls, kept across an await, is not Send for every lifetime.
+            let runs: Vec<_> = group.iter().map(|call| self.run_tool(toolbox, call)).collect();
+            let mut together = stream::iter(runs).buffered(MAX_PARALLEL);
             while let Some(output) = together.next().await {
                 outputs.push(output?);
             }
