@@ -8,6 +8,7 @@ mod commands;
 mod exit;
 mod output;
 mod serve;
+mod services;
 mod up;
 
 use std::process::ExitCode;

@@ -144,6 +144,22 @@ impl PostgresServer {
         self.postmaster.as_ref().map(Postmaster::id)
     }
 
+    /// Whether it has ended without being told to.
+    pub fn has_ended(&mut self) -> bool {
+        self.postmaster.as_mut().is_none_or(Postmaster::has_ended)
+    }
+
+    /// The owner's URL of a server that another process runs in `data_dir`; `None` if none answers there.
+    pub fn running_url(data_dir: &Path) -> Option<String> {
+        let password = std::fs::read_to_string(data_dir.join("password")).ok()?;
+        // The fourth line of postmaster.pid is the port.
+        let state = std::fs::read_to_string(data_dir.join("postgres/postmaster.pid")).ok()?;
+        let port: u16 = state.lines().nth(3)?.trim().parse().ok()?;
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        std::net::TcpStream::connect_timeout(&address, ANSWER).ok()?;
+        Some(format!("postgres://postgres:{}@127.0.0.1:{port}/{DATABASE}", password.trim()))
+    }
+
     /// Its version, such as `15.18`.
     pub fn version(&self) -> &str {
         &self.binaries.version

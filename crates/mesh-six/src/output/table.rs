@@ -5,12 +5,12 @@ use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 /// Prints rows under `header`.
 pub(crate) fn print(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header).add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.add_rows(rows);
-    for line in table.to_string().lines() {
+    for line in table.lines() {
         super::print_line(line.trim_end())?;
     }
     Ok(())

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use mesh_six_core::ApiError;
 use mesh_six_db::{
     migrate,
-    server::{PostgresServer, ServerConfig, ServerError, default_data_dir},
+    server::{PostgresServer, ServerConfig, default_data_dir},
 };
 use mesh_six_runtime::{Env, ProcessEnv};
+use tokio::sync::Mutex;
 
 use crate::{cli::DatabaseArgs, exit::Exit};
 
@@ -16,7 +17,7 @@ pub(crate) struct MeshDatabase {
     owner_url: String,
     app_url: String,
     direct_url: Option<String>,
-    private: Option<PostgresServer>,
+    private: Option<Mutex<PostgresServer>>,
     /// How the banner names it.
     pub(crate) described: String,
 }
@@ -37,23 +38,28 @@ impl MeshDatabase {
         self.direct_url.clone()
     }
 
-    /// The process of the private server, if there is one.
-    pub(crate) fn private_pid(&self) -> Option<u32> {
-        self.private.as_ref().and_then(PostgresServer::pid)
-    }
-
-    /// Starts the private server again after it died; does nothing for a database that is not ours.
-    pub(crate) async fn revive(&mut self) -> Result<bool, ServerError> {
-        match &mut self.private {
-            Some(server) => server.restart().await.map(|()| true),
-            None => Ok(false),
+    /// Starts the private server again if it has died; whether there is a server to go on with. Does nothing for a
+    /// database that is not ours.
+    pub(crate) async fn keep_alive(&self) -> bool {
+        let Some(private) = &self.private else { return true };
+        let mut server = private.lock().await;
+        if !server.has_ended() {
+            return true;
+        }
+        tracing::warn!("the private PostgreSQL server has ended; starting it again");
+        match server.restart().await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "PostgreSQL cannot be started again");
+                false
+            }
         }
     }
 
     /// Stops the private server.
-    pub(crate) async fn stop(mut self) {
-        if let Some(server) = &mut self.private {
-            server.stop().await;
+    pub(crate) async fn stop(self) {
+        if let Some(server) = self.private {
+            server.into_inner().stop().await;
         }
     }
 }
@@ -81,7 +87,7 @@ pub(crate) async fn for_up(data_dir: Option<PathBuf>) -> anyhow::Result<MeshData
     let app_url = server.create_app_login().await?;
     let major = server.version().split('.').next().unwrap_or_default().to_owned();
     let described = format!("PostgreSQL {major} in {}", tilde(server.data_dir()));
-    Ok(MeshDatabase { owner_url, app_url, direct_url: None, private: Some(server), described })
+    Ok(MeshDatabase { owner_url, app_url, direct_url: None, private: Some(Mutex::new(server)), described })
 }
 
 /// The database of `migrate` and `partitions`: named, or the private one, which `up` may have started already.
@@ -111,7 +117,7 @@ pub(crate) async fn for_tools(args: &DatabaseArgs) -> anyhow::Result<MeshDatabas
         owner_url: url.clone(),
         app_url: url,
         direct_url: None,
-        private: Some(server),
+        private: Some(Mutex::new(server)),
         described: String::new(),
     })
 }

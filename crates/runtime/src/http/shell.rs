@@ -80,6 +80,15 @@ impl Routes {
     }
 }
 
+impl Routes {
+    /// These and the public ones of `other`, for services that share a port. Their deliveries stay their own.
+    #[must_use]
+    pub fn with_public_of(mut self, other: &Self) -> Self {
+        self.public.extend(other.public.iter().cloned());
+        self
+    }
+}
+
 impl From<Router> for Routes {
     fn from(router: Router) -> Self {
         Self::new().public(router)

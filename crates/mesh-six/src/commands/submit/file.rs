@@ -48,13 +48,13 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
     } else {
         summary(&results, completed, begun)?;
     }
-    // All lines failing for want of a mesh is not the same as tasks that failed.
-    if let (true, Some((_, Err(_)))) = (completed == 0, results.first()) {
-        if let Some((_, Err(error))) = results.into_iter().next() {
-            return Err(error);
-        }
+    let all = completed == results.len();
+    // A mesh that is not there is not the same as tasks that failed.
+    match results.into_iter().next() {
+        Some((_, Err(error))) if completed == 0 => Err(error),
+        _ if all => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::from(exit::FAILED)),
     }
-    Ok(if completed == results.len() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
 }
 
 fn summary(results: &[(usize, anyhow::Result<TaskView>)], completed: usize, begun: Instant) -> anyhow::Result<()> {
