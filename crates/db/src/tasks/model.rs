@@ -125,17 +125,13 @@ pub struct TaskSummary {
 }
 
 /// A task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// Everything but input and answer.
-    #[serde(flatten)]
     pub summary: TaskSummary,
     /// The input.
-    #[schema(value_type = Object)]
     pub payload: Payload,
     /// The answer of the newest attempt that was answered; the accepted one once the task is completed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<TaskResult>,
 }
 

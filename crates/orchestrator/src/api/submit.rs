@@ -1,0 +1,181 @@
+//! `POST /api/v1/tasks`.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use mesh_six_core::{
+    ApiError, ErrorType, TraceId, Validate,
+    id::new_id,
+    task::{Payload, TaskStatus, check_payload, check_person, check_task_fields, default_priority, default_timeout},
+};
+use mesh_six_db::tasks::{self, NewTask, Submitted};
+use mesh_six_runtime::{HttpError, RequestTrace, ValidJson};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Waiting,
+    body::{Accepted, MAX_PAYLOAD, TaskView, check_wait},
+    ended,
+};
+use crate::{engine::Engine, metrics};
+
+/// The header by which a second try of a submission is the same task.
+const KEY: &str = "Idempotency-Key";
+/// Its longest value.
+const MAX_KEY: usize = 255;
+/// Who asks where the caller does not say.
+const SOMEBODY: &str = "api";
+
+/// A task to be done.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NewTaskBody {
+    /// What is asked for, such as `general-query`.
+    capability: String,
+    /// The input, at most 256 KiB.
+    #[schema(value_type = Object)]
+    payload: Payload,
+    /// 0 (can wait) to 10 (urgent).
+    #[serde(default = "default_priority")]
+    #[schema(minimum = 0, maximum = 10, default = 5)]
+    priority: i32,
+    /// Seconds that one attempt may take.
+    #[serde(default = "default_timeout")]
+    #[schema(minimum = 1, maximum = 900, default = 120)]
+    timeout: i32,
+    /// Who asks.
+    #[schema(default = "api")]
+    requested_by: Option<String>,
+    /// For whom, where that is somebody else.
+    user_id: Option<String>,
+    /// The W3C trace id; without it that of the header `traceparent`, else a new one.
+    trace_id: Option<TraceId>,
+    /// Seconds to wait for the end of the task.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 900)]
+    wait: u32,
+}
+
+impl Validate for NewTaskBody {
+    fn validate(&self) -> Result<(), ApiError> {
+        check_task_fields(&self.capability, self.priority, self.timeout)?;
+        check_person("requestedBy", self.requested_by.as_deref().unwrap_or(SOMEBODY))?;
+        check_person("userId", self.user_id.as_deref().unwrap_or_default())?;
+        check_wait(self.wait)?;
+        check_payload(&self.payload)?;
+        let size = serde_json::to_vec(&self.payload).map_or(usize::MAX, |bytes| bytes.len());
+        if size > MAX_PAYLOAD {
+            let message =
+                format!("the payload has {size} bytes, but at most {MAX_PAYLOAD} (256 KiB) fit into a message");
+            let error = ApiError::new(ErrorType::PayloadTooLarge, message);
+            return Err(ApiError { field: Some("payload".to_owned()), ..error });
+        }
+        Ok(())
+    }
+}
+
+/// Accepts a task and gives it to the best agent.
+#[utoipa::path(
+    post, path = "/api/v1/tasks", tag = "tasks", request_body = NewTaskBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same task, however often it is sent")),
+    responses(
+        (status = 200, description = "accepted; with `wait`, the task at its end (TaskView)", body = Accepted),
+        (status = 202, description = "accepted, but not at its end within `wait`", body = TaskView),
+        (status = 400, description = "a field is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
+        (status = 409, description = "the key was used for another task", body = mesh_six_core::error::ErrorBody),
+        (status = 413, description = "body or payload are too large", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "no agent can take it (`no_agent`, with their scores), or the database is away; nothing was accepted", body = mesh_six_core::error::ErrorBody),
+    )
+)]
+pub(super) async fn submit(
+    state: State<Waiting>,
+    trace: RequestTrace,
+    headers: HeaderMap,
+    ValidJson(body): ValidJson<NewTaskBody>,
+) -> Result<Response, HttpError> {
+    let wait = body.wait;
+    let task = new_task(body, trace, client_key(&headers)?);
+    let accepted = accept(&state.engine, &task).await?;
+    if wait == 0 {
+        return Ok(Json(accepted).into_response());
+    }
+    let task = ended(&state, accepted.task_id, wait).await?;
+    let status = if task.summary.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    Ok((status, Json(TaskView::from(task))).into_response())
+}
+
+fn client_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(KEY) else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=MAX_KEY).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(ApiError::validation(KEY, format!("1 to {MAX_KEY} visible ASCII characters"))),
+    }
+}
+
+fn new_task(body: NewTaskBody, trace: RequestTrace, client_key: Option<String>) -> NewTask {
+    let (trace_id, traceparent) = match body.trace_id {
+        Some(id) if id != trace.trace_id => (id, id.to_traceparent()),
+        _ => (trace.trace_id, trace.traceparent),
+    };
+    NewTask {
+        id: new_id(),
+        client_key,
+        capability: body.capability,
+        payload: body.payload,
+        priority: body.priority,
+        timeout: body.timeout,
+        requested_by: body.requested_by.unwrap_or_else(|| SOMEBODY.to_owned()),
+        user_id: body.user_id,
+        trace_id,
+        traceparent,
+    }
+}
+
+async fn accept(engine: &Engine, task: &NewTask) -> Result<Accepted, HttpError> {
+    // A known key is answered even if no agent could take the task now.
+    if task.client_key.is_some()
+        && let Some(known) = tasks::by_client_key(&mut *engine.db.conn().await?, task).await?
+    {
+        return Ok(as_accepted(known));
+    }
+    let cards = engine.routing.scores(&task.capability).await.map_err(ApiError::from)?;
+    let Some(to) = engine.routing.choose(&cards, task.priority) else {
+        metrics::refused();
+        let message = match cards.len() {
+            0 => format!("no agent can do {}", task.capability),
+            n => format!("none of the {n} agents that can do {} is able to now", task.capability),
+        };
+        let details = json!({ "capability": task.capability, "scores": cards });
+        return Err(ApiError::new(ErrorType::NoAgent, message).with_details(details).into());
+    };
+    let submitted = tasks::submit(&mut *engine.db.conn().await?, task, &to, engine.claimant).await?;
+    match submitted {
+        Submitted::Known(known) => Ok(as_accepted(*known)),
+        Submitted::Accepted(outgoing) => {
+            engine.relay.hand_over(outgoing);
+            metrics::submitted(&task.capability);
+            Ok(Accepted {
+                task_id: task.id,
+                dispatched_to: Some(to.agent),
+                score: Some(to.score),
+                status: TaskStatus::Dispatched,
+                trace_id: task.trace_id,
+            })
+        }
+    }
+}
+
+fn as_accepted(task: tasks::Task) -> Accepted {
+    let task = task.summary;
+    Accepted {
+        task_id: task.task_id,
+        dispatched_to: task.dispatched_to,
+        score: task.score,
+        status: task.status,
+        trace_id: task.trace_id,
+    }
+}

@@ -1,0 +1,168 @@
+//! What all parts of the orchestrator share, and what follows from a change of a task.
+
+use std::time::{Duration, Instant};
+
+use mesh_six_core::task::{TaskResult, TaskStatus};
+use mesh_six_db::{
+    Database, DbResult,
+    inbox::InboxKey,
+    outbox::Claimant,
+    tasks::{self, Change, Due, Task, Verdict},
+};
+use mesh_six_runtime::{HttpError, Registry};
+use tokio::{sync::Notify, time::timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    config::OrchestratorConfig,
+    metrics,
+    next::{Next, next},
+    relay::Relay,
+    routing::Routing,
+    waiters::Waiters,
+};
+
+/// How often a waiting caller's task is looked up, for ends that another orchestrator brought about.
+const LOOK_UP: Duration = Duration::from_millis(500);
+/// How soon a task is looked at again when the registry cannot be read.
+const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The orchestrator's shared parts.
+pub(crate) struct Engine {
+    pub(crate) db: Database,
+    pub(crate) registry: Registry,
+    pub(crate) routing: Routing,
+    pub(crate) relay: Relay,
+    pub(crate) waiters: Waiters,
+    /// Wakes the timers.
+    pub(crate) due: Notify,
+    /// Under which this process claims tasks and messages.
+    pub(crate) claimant: Claimant,
+    pub(crate) config: OrchestratorConfig,
+    begun: Instant,
+}
+
+impl Engine {
+    pub(crate) fn new(db: Database, registry: Registry, config: OrchestratorConfig, relay: Relay) -> Self {
+        Self {
+            routing: Routing::new(registry.clone(), db.clone(), config.clone()),
+            waiters: Waiters::new(config.max_waiting),
+            claimant: relay.claimant(),
+            due: Notify::new(),
+            begun: Instant::now(),
+            db,
+            registry,
+            relay,
+            config,
+        }
+    }
+
+    /// Lets everyone know who has to act on `change` of `task`.
+    pub(crate) fn follow(&self, task: Uuid, change: Change) -> Verdict {
+        metrics::changed(&change);
+        self.relay.hand_over(change.outgoing);
+        if change.verdict.is_end() {
+            self.waiters.wake(task);
+        }
+        if change.verdict == Verdict::Retry {
+            self.due.notify_one();
+        }
+        change.verdict
+    }
+
+    /// Takes over the answer that `key` names; see [`tasks::accept`].
+    pub(crate) async fn accept(
+        &self,
+        key: &InboxKey,
+        message: Option<&TaskResult>,
+        believe: bool,
+    ) -> DbResult<Verdict> {
+        let mut conn = self.db.conn().await?;
+        let change = tasks::accept(&mut conn, key, message, believe, self.claimant).await?;
+        drop(conn);
+        let verdict = self.follow(key.task_id, change);
+        metrics::result(verdict);
+        if let Verdict::Rejected(reason) = verdict {
+            let (attempt, agent) = (key.attempt, &key.agent_id);
+            let reason = reason.as_str();
+            tracing::warn!(task.id = %key.task_id, task.attempt = attempt, agent.id = agent, reason, "result rejected");
+        }
+        Ok(verdict)
+    }
+
+    /// Does what is due for a task that this process has claimed.
+    pub(crate) async fn act(&self, due: &Due) -> DbResult<()> {
+        let (id, attempts) = (due.task.task_id, due.task.attempts);
+        if due.task.status == TaskStatus::Dispatched {
+            let mut conn = self.db.conn().await?;
+            let change = tasks::expire(&mut conn, id, attempts, self.claimant).await?;
+            drop(conn);
+            self.follow(id, change);
+            return Ok(());
+        }
+        let step = match self.routing.scores(&due.task.capability).await {
+            Ok(cards) => next(&due.task, due.rested, &cards, self.settling(), &self.config),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, task.id = %id, "the next attempt waits");
+                Next::Wait(REGISTRY_PAUSE)
+            }
+        };
+        let mut conn = self.db.conn().await?;
+        match step {
+            Next::Wait(pause) => tasks::postpone(&mut conn, id, attempts, pause).await?,
+            Next::GiveUp => {
+                let change = tasks::give_up(&mut conn, id, attempts, self.claimant).await?;
+                drop(conn);
+                self.follow(id, change);
+            }
+            Next::Dispatch(to) => {
+                let sent = tasks::redispatch(&mut conn, id, attempts, &to, self.claimant).await?;
+                drop(conn);
+                if let Some(outgoing) = sent {
+                    tracing::info!(task.id = %id, task.attempt = attempts + 1, agent.id = to.agent, "next attempt");
+                    self.relay.hand_over(outgoing);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether agents may still be coming back after a start of everything.
+    fn settling(&self) -> bool {
+        self.begun.elapsed() < self.config.patience
+    }
+
+    /// The task, once it has ended or `wait` has passed or the service ends; `None` if there is no such task.
+    pub(crate) async fn wait_for_end(
+        &self,
+        task: Uuid,
+        wait: Duration,
+        stop: &CancellationToken,
+    ) -> Result<Option<Task>, HttpError> {
+        let until = Instant::now() + wait;
+        let waiter = if wait.is_zero() { None } else { self.waiters.join(task) };
+        loop {
+            // Made before the look, so that an end in between is not missed.
+            let ended = waiter.as_ref().map(|waiter| waiter.ended.notified());
+            let mut ended = std::pin::pin!(ended);
+            if let Some(ended) = ended.as_mut().as_pin_mut() {
+                ended.enable();
+            }
+            let found = tasks::get(&mut *self.db.conn().await?, task).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            let over = left.is_zero() || stop.is_cancelled();
+            let Some(ended) = ended.as_pin_mut().filter(|_| !over) else { return Ok(found) };
+            if found.as_ref().is_none_or(|task| task.summary.status.is_final()) {
+                return Ok(found);
+            }
+            let woken = async {
+                tokio::select! {
+                    () = ended => {}
+                    () = stop.cancelled() => {}
+                }
+            };
+            let _ = timeout(left.min(LOOK_UP), woken).await;
+        }
+    }
+}

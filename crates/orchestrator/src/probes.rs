@@ -1,0 +1,148 @@
+//! Whether what an agent depends on is well: its health checks, asked at most once every few seconds.
+//!
+//! The registry's content comes from agents, so a check may only name a host that is allowed: the agent itself,
+//! the mesh's own services, what the operator listed, and this machine where that is switched on.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, join_all},
+};
+use mesh_six_core::agent::{AgentCapability, AgentRegistration};
+use reqwest::{Client, Url, redirect::Policy};
+
+use crate::config::OrchestratorConfig;
+
+/// Answers kept at most; agents decide how many checks they have.
+const MAX_KEPT: usize = 1_024;
+/// The domain of the mesh's services in the cluster.
+const MESH_DOMAINS: [&str; 3] = [".mesh-six", ".mesh-six.svc", ".mesh-six.svc.cluster.local"];
+
+/// Asks health checks and remembers their answers for a while.
+pub(crate) struct Probes {
+    client: Option<Client>,
+    hosts: Vec<String>,
+    loopback: bool,
+    keep: Duration,
+    kept: Mutex<HashMap<String, Probe>>,
+}
+
+/// A probe under way or answered; everyone who asks meanwhile shares it.
+struct Probe {
+    begun: Instant,
+    healthy: Shared<BoxFuture<'static, bool>>,
+}
+
+impl Probes {
+    pub(crate) fn new(config: &OrchestratorConfig) -> Self {
+        // A second call finds the provider installed, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .timeout(config.probe_timeout)
+            .connect_timeout(config.probe_timeout)
+            .redirect(Policy::none())
+            .build()
+            .inspect_err(|error| {
+                let error: &dyn std::error::Error = error;
+                tracing::error!(error, "health checks cannot be asked; what needs them counts as unhealthy");
+            })
+            .ok();
+        Self {
+            client,
+            hosts: config.probe_hosts.clone(),
+            loopback: config.probe_loopback,
+            keep: config.probe_cache,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Whether all requirements of `capability` that have a health check are well; asked at the same time.
+    pub(crate) async fn all_well(&self, agent: &AgentRegistration, capability: &AgentCapability) -> bool {
+        let urls = capability.requirements.iter().filter_map(|name| agent.health_checks.get(name));
+        let asked = urls.map(|url| self.is_well(&agent.app_id, url));
+        join_all(asked).await.into_iter().all(|well| well)
+    }
+
+    async fn is_well(&self, app_id: &str, url: &str) -> bool {
+        match self.allowed(app_id, url) {
+            Some(url) => self.probe(url).await,
+            None => {
+                tracing::warn!(agent.id = app_id, "a health check names a host that may not be probed");
+                false
+            }
+        }
+    }
+
+    fn allowed(&self, app_id: &str, url: &str) -> Option<Url> {
+        let url = Url::parse(url).ok()?;
+        let plain = matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.password().is_none();
+        let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let local =
+            || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let known = host == app_id
+            || MESH_DOMAINS.iter().any(|domain| host.strip_suffix(domain).is_some_and(|name| !name.is_empty()))
+            || self.hosts.contains(&host)
+            || (self.loopback && local());
+        (plain && known).then_some(url)
+    }
+
+    async fn probe(&self, url: Url) -> bool {
+        let healthy = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            kept.retain(|_, probe| now.duration_since(probe.begun) < self.keep);
+            if let Some(probe) = kept.get(url.as_str()) {
+                probe.healthy.clone()
+            } else {
+                let healthy = ask(self.client.clone(), url.clone()).boxed().shared();
+                if kept.len() < MAX_KEPT {
+                    kept.insert(url.into(), Probe { begun: now, healthy: healthy.clone() });
+                }
+                healthy
+            }
+        };
+        healthy.await
+    }
+}
+
+async fn ask(client: Option<Client>, url: Url) -> bool {
+    let Some(client) = client else { return false };
+    client.get(url).send().await.is_ok_and(|answer| answer.status().is_success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_hosts_are_probed() {
+        let config = OrchestratorConfig { probe_hosts: vec!["argocd-server".to_owned()], ..Default::default() };
+        let probes = Probes::new(&config);
+        for (url, allowed) in [
+            ("http://argocd-server/healthz", true),
+            ("https://simple-agent:3000/x", true),
+            ("http://grafana.mesh-six/api/health", true),
+            ("http://x.mesh-six.svc.cluster.local", true),
+            ("http://.mesh-six/", false),
+            ("http://mesh-six.example.org/", false),
+            ("http://169.254.169.254/latest/meta-data", false),
+            ("http://127.0.0.1:9000/", false),
+            ("http://user:pw@argocd-server/", false),
+            ("file:///etc/passwd", false),
+            ("gopher://argocd-server/", false),
+            ("not a url", false),
+        ] {
+            assert_eq!(probes.allowed("simple-agent", url).is_some(), allowed, "{url}");
+        }
+        let local = Probes::new(&OrchestratorConfig { probe_loopback: true, ..Default::default() });
+        for url in ["http://127.0.0.1:9000/", "http://localhost/", "http://[::1]:80/"] {
+            assert!(local.allowed("a", url).is_some(), "{url}");
+        }
+        assert!(local.allowed("a", "http://10.0.0.1/").is_none());
+    }
+}
