@@ -1,2 +1,49 @@
-//! xtask
-fn main() {}
+//! The project's two commands, `cargo xtask up` and `cargo xtask test`. They do all set-up themselves.
+
+mod background;
+mod dependencies;
+mod docker;
+mod licence;
+mod packages;
+mod snapshots;
+mod steps;
+mod test;
+mod up;
+
+use std::{env, process::ExitCode};
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  up [--release] [args]   sets up what is missing, builds, and runs `mesh-six up` with these arguments
+  test [options]          sets up what the tests need and runs all checks and tests
+      --filter NAME       only tests whose names contain NAME; no other checks
+      --repeat N          runs the tests N times
+      --container             only the test of PostgreSQL in a container
+      --all               also installs cargo-deny (some minutes) and asks for known vulnerabilities
+
+As root, missing Debian packages are installed; otherwise the one command to type is printed.
+";
+
+fn main() -> ExitCode {
+    let mut args = env::args().skip(1);
+    let done = match args.next().as_deref() {
+        Some("up") => up::run(args.collect()),
+        Some("test") => test::Options::parse(args).and_then(|options| test::run(&options)),
+        Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -17,6 +17,7 @@ use crate::template::connect;
 const DEFAULT_IMAGE: &str = "pgvector/pgvector:pg16";
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 const PING: Duration = Duration::from_secs(2);
+const POLL: Duration = Duration::from_millis(50);
 const READY: Duration = Duration::from_mins(1);
 /// Reachable from this machine only as long as the test runs.
 const PASSWORD: &str = "mesh-six-test";
@@ -75,20 +76,20 @@ pub async fn start() -> Result<String> {
     watch(container.id())?;
     let host = container.get_host().await?;
     let port = container.get_host_port_ipv4(5432.tcp()).await?;
-    // Removed by the watcher; dropping it here would remove it now.
-    std::mem::forget(container);
     let url = format!("postgres://postgres:{PASSWORD}@{host}:{port}/postgres");
     let deadline = Instant::now() + READY;
-    loop {
-        match tokio::time::timeout(PING, connect(&url)).await {
-            Ok(Ok(_)) => return Ok(url),
-            last if Instant::now() > deadline => match last {
-                Ok(Err(error)) => return Err(error),
-                _ => bail!("PostgreSQL in a container of {image} did not answer within {READY:?}"),
-            },
-            _ => tokio::time::sleep(Duration::from_millis(50)).await,
+    while !matches!(tokio::time::timeout(PING, connect(&url)).await, Ok(Ok(_))) {
+        if !container.is_running().await? || Instant::now() > deadline {
+            let log = container.stderr_to_vec().await.unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let last: Vec<&str> = log.lines().rev().take(3).collect();
+            bail!("PostgreSQL does not answer in a container of {image}; its last lines: {}", last.join(" / "));
         }
+        tokio::time::sleep(POLL).await;
     }
+    // Removed by the watcher; dropping it here would remove it now.
+    std::mem::forget(container);
+    Ok(url)
 }
 
 fn watch(container: &str) -> Result<()> {

@@ -1,0 +1,109 @@
+//! Debian packages: which are missing, and getting them.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::steps::{find_program, is_root, output, run};
+
+/// PostgreSQL's Debian package keeps a cluster of its own and starts it at once. While this file exists it does not:
+/// we only want the programs.
+const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/mesh-six.conf";
+
+/// A package and whether it is there.
+pub(crate) struct Need {
+    package: String,
+    there: bool,
+}
+
+impl Need {
+    /// PostgreSQL 15 or newer, in any of the places where `mesh-six up` looks.
+    pub(crate) fn postgresql() -> Self {
+        Self { package: postgresql_package(), there: has_postgresql() }
+    }
+
+    /// A package that brings this program.
+    pub(crate) fn program(package: &str, program: &str) -> Self {
+        Self { package: package.to_owned(), there: find_program(program).is_some() }
+    }
+}
+
+/// Installs what is missing, or says what to type.
+pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&str> = needs.iter().filter(|need| !need.there).map(|need| need.package.as_str()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if find_program("apt-get").is_none() {
+        bail!("missing: {names}; install them with this system's package manager");
+    }
+    if !is_root() {
+        bail!("missing: {names}; install them with: sudo apt-get install --yes {names}");
+    }
+    eprintln!("installing Debian packages: {names}");
+    let cluster_config = Path::new(NO_CLUSTER);
+    if let Some(folder) = cluster_config.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    fs::write(cluster_config, "create_main_cluster = false\n").with_context(|| format!("cannot write {NO_CLUSTER}"))?;
+    let installed = apt(&["update"]).and_then(|()| {
+        let mut args = vec!["install", "--yes", "--no-install-recommends"];
+        args.extend(missing);
+        apt(&args)
+    });
+    fs::remove_file(cluster_config).with_context(|| format!("cannot remove {NO_CLUSTER}"))?;
+    installed
+}
+
+fn apt(args: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    run(command.arg("--quiet=2").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// `postgresql-15` where the distribution has it, else whatever version it has.
+pub(crate) fn postgresql_package() -> String {
+    let known = output(Command::new("apt-cache").args(["show", "--no-all-versions", "postgresql-15"]));
+    let name = if known.is_ok_and(|text| !text.is_empty()) { "postgresql-15" } else { "postgresql" };
+    name.to_owned()
+}
+
+fn has_postgresql() -> bool {
+    let mut servers = Vec::new();
+    if let Ok(folder) = output(Command::new("pg_config").arg("--bindir")) {
+        servers.push(Path::new(folder.trim()).join("postgres"));
+    }
+    servers.extend(find_program("postgres"));
+    for (parent, tail) in [
+        ("/usr/lib/postgresql", "bin/postgres"),
+        ("/usr", "bin/postgres"),
+        ("/usr/local/pgsql", "postgres"),
+        ("/opt/homebrew/opt", "bin/postgres"),
+        ("/usr/local/opt", "bin/postgres"),
+    ] {
+        let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+        servers.extend(entries.map(|entry| entry.path().join(tail)));
+    }
+    servers.iter().any(|server| {
+        let version = output(Command::new(server).arg("--version")).unwrap_or_default();
+        major(&version).is_some_and(|major| major >= 15)
+    })
+}
+
+/// `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` gives 15.
+fn major(version: &str) -> Option<u32> {
+    let number = version.split("(PostgreSQL)").nth(1)?.trim_start();
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read() {
+        assert_eq!(major("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(major("postgres (PostgreSQL) 18beta1"), Some(18));
+        assert_eq!(major("nonsense"), None);
+    }
+}

@@ -1,0 +1,116 @@
+//! `cargo xtask test`.
+
+use std::{env, fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    background, dependencies, docker,
+    packages::{Need, ensure},
+    snapshots,
+    steps::{Steps, cargo, root, run as run_command, succeeds},
+};
+
+/// What was asked for.
+pub(crate) struct Options {
+    all: bool,
+    container: bool,
+    filter: Option<String>,
+    repeat: u32,
+}
+
+impl Options {
+    pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let mut options = Self { all: false, container: false, filter: None, repeat: 1 };
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--all" => options.all = true,
+                "--container" => options.container = true,
+                "--filter" => options.filter = Some(args.next().context("--filter needs a name")?),
+                "--repeat" => {
+                    let count = args.next().and_then(|count| count.parse().ok()).filter(|count| *count > 0);
+                    options.repeat = count.context("--repeat needs a number from 1")?;
+                }
+                other => bail!("unknown argument {other}; see cargo xtask help"),
+            }
+        }
+        Ok(options)
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let mut steps = Steps::default();
+    let done = all_steps(options, &mut steps);
+    steps.summary();
+    done
+}
+
+fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
+    if options.container {
+        return steps.run("PostgreSQL in a container", docker::test);
+    }
+    let whole = options.filter.is_none();
+    steps.run("set-up", || {
+        ensure(&[Need::postgresql()])?;
+        for component in ["fmt", "clippy"] {
+            if whole && !succeeds(&mut cargo(&[component, "--version"])) {
+                bail!("cargo {component} is missing; get it with: rustup component add rustfmt clippy");
+            }
+        }
+        Ok(())
+    })?;
+    if whole {
+        steps.run("formatting", || run_command(&mut cargo(&["fmt", "--all", "--check"])))?;
+        steps.run("dependencies", || dependencies::check(options.all))?;
+        let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
+        steps.run("lints", || run_command(&mut clippy))?;
+    }
+    steps.run("building the tests", || run_command(&mut cargo(&["test", "--workspace", "--no-run"])))?;
+    tests(options, steps)?;
+    if !whole {
+        return Ok(());
+    }
+    if docker::wanted() {
+        steps.run("PostgreSQL in a container", docker::test)
+    } else {
+        eprintln!("\nNOT RUN: the test of PostgreSQL in a container, since no Docker engine answers");
+        Ok(())
+    }
+}
+
+/// All tests on one server: the one that the environment names, else one that is started now.
+fn tests(options: &Options, steps: &mut Steps) -> Result<()> {
+    let given = env::var("TEST_DATABASE_URL").ok();
+    let started = match &given {
+        Some(_) => None,
+        None => Some(steps.run("starting PostgreSQL", background::postgresql)?),
+    };
+    let url = given.or_else(|| started.as_ref().map(|(_, url)| url.clone())).unwrap_or_default();
+    let references = root().join("target/snapshot-references.txt");
+    for round in 1..=options.repeat {
+        clear(&references)?;
+        let name = if options.repeat > 1 { format!("tests, round {round}") } else { "tests".to_owned() };
+        steps.run(&name, || run_command(&mut test_command(options, &url, &references)))?;
+    }
+    if options.filter.is_none() {
+        steps.run("snapshots", || snapshots::check(&references))?;
+    }
+    Ok(())
+}
+
+fn test_command(options: &Options, url: &str, references: &Path) -> Command {
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    command.args(&options.filter);
+    command.env("TEST_DATABASE_URL", url);
+    // A failed test's own backtrace is enough, without one for each error that it looked at.
+    command.env("RUST_LIB_BACKTRACE", "0");
+    command.env("INSTA_UPDATE", "no").env("INSTA_SNAPSHOT_REFERENCES_FILE", references);
+    command
+}
+
+fn clear(file: &Path) -> Result<()> {
+    if file.exists() {
+        fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))?;
+    }
+    Ok(())
+}
