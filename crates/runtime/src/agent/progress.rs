@@ -16,6 +16,7 @@ use mesh_six_core::{
 use mesh_six_sidecar::{Message, Sidecar};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::metrics;
@@ -41,27 +42,42 @@ pub(super) struct Publisher {
     sidecar: Arc<dyn Sidecar>,
 }
 
-/// A queue of notes and its publisher, which ends once every [`Notes`] is gone.
+/// A queue of notes and its publisher.
 pub(super) fn notes(sidecar: Arc<dyn Sidecar>) -> (Notes, Publisher) {
     let (sender, notes) = mpsc::channel(QUEUE);
     (Notes(sender), Publisher { notes, sidecar })
 }
 
 impl Publisher {
-    /// Publishes one note after the other; what cannot be published is lost and counted.
-    pub(super) async fn run(mut self) {
-        while let Some((note, at)) = self.notes.recv().await {
-            let message = Message {
-                id: new_id().to_string(),
-                topic: TASK_PROGRESS.to_owned(),
-                time: at,
-                traceparent: Some(note.trace_id.to_traceparent()),
-                data: json!(note),
+    /// Publishes one note after the other until `stop`, and then what is queued already. What cannot be published
+    /// is lost and counted.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let note = tokio::select! {
+                note = self.notes.recv() => note,
+                () = stop.cancelled(), if !self.notes.is_closed() => {
+                    self.notes.close();
+                    continue;
+                }
             };
-            let published = tokio::time::timeout(PUBLISH, self.sidecar.publish(message)).await;
-            if !matches!(published, Ok(Ok(()))) {
-                metrics::progress_lost(&note.agent_id);
+            match note {
+                Some(note) => self.publish(note).await,
+                None => return,
             }
+        }
+    }
+
+    async fn publish(&self, (note, at): Note) {
+        let message = Message {
+            id: new_id().to_string(),
+            topic: TASK_PROGRESS.to_owned(),
+            time: at,
+            traceparent: Some(note.trace_id.to_traceparent()),
+            data: json!(note),
+        };
+        let published = tokio::time::timeout(PUBLISH, self.sidecar.publish(message)).await;
+        if !matches!(published, Ok(Ok(()))) {
+            metrics::progress_lost(&note.agent_id);
         }
     }
 }
@@ -118,5 +134,26 @@ impl EventSink for ToolNotes {
             self.progress.send("tool", Some(json!({"toolName": event.payload["toolName"]})));
         }
         self.sink.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn notes_are_bounded_in_number_and_size() {
+        let (sender, mut received) = mpsc::channel(1_000);
+        let progress = Progress::new(Notes(sender), new_id(), "a", TraceId::new());
+        progress.send(&"long".repeat(100), Some(json!("x".repeat(MAX_DETAILS))));
+        for _ in 0..PER_TASK * 2 {
+            progress.send("step", None);
+        }
+        let (first, _) = received.try_recv().unwrap();
+        assert_eq!(
+            (first.status.len(), first.details),
+            (64, Some(json!({"truncated": true, "length": MAX_DETAILS + 2})))
+        );
+        assert_eq!(received.len(), usize::try_from(PER_TASK).unwrap() - 1);
     }
 }

@@ -89,7 +89,7 @@ impl Relay {
     }
 }
 
-fn log(key: &InboxKey, tries: i32, error: &dyn std::error::Error) {
+fn log(key: &InboxKey, tries: i32, error: &(dyn std::error::Error + 'static)) {
     tracing::warn!(task.id = %key.task_id, key.attempt, tries, error, "a result was not published");
 }
 
@@ -108,4 +108,18 @@ fn message(result: &TaskResult) -> Message {
 fn pause(tries: i32) -> Duration {
     let doubled = Duration::from_millis(250) * 2_u32.saturating_pow(tries.clamp(0, 8).unsigned_abs());
     doubled.min(MAX_PAUSE).mul_f64(0.75 + fastrand::f64() / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_minute_and_never_overflow() {
+        for (tries, least, most) in [(-1, 187, 250), (0, 187, 250), (3, 1_500, 2_000), (8, 45_000, 60_000)] {
+            let taken = pause(tries).as_millis();
+            assert!((least..=most).contains(&taken), "{tries}: {taken} ms");
+        }
+        assert!(pause(i32::MAX) <= MAX_PAUSE);
+    }
 }

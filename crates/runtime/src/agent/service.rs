@@ -71,6 +71,8 @@ pub struct AgentDatabase {
 pub struct AgentService {
     definition: Arc<AgentDefinition>,
     health: HealthState,
+    /// `database` or `memory`, which is weaker and therefore said.
+    inbox: &'static str,
     routes: Routes,
     ended: JoinHandle<()>,
 }
@@ -85,8 +87,13 @@ impl AgentService {
         let parts = Parts::new(deps, definition.clone(), health.clone());
         let routes = Routes::new().delivered(parts.deliveries()).public_within(invoke::router(parts.invoke()), None);
         parts.membership.begin();
+        let inbox = if parts.inbox.is_durable() { "database" } else { "memory" };
+        if inbox == "memory" {
+            let agent = definition.app_id.as_str();
+            tracing::warn!(agent.id = agent, "no database: accepted requests die with the process, no event log");
+        }
         let ended = tokio::spawn(parts.run(shutdown));
-        Self { definition, health, routes, ended }
+        Self { definition, health, inbox, routes, ended }
     }
 
     /// The app-id it runs under.
@@ -106,7 +113,8 @@ impl AgentService {
             .with_field("agent", self.definition.app_id.clone())
             .with_field("name", self.definition.name.clone())
             .with_field("capabilities", capabilities)
-            .with_field("memoryEnabled", false);
+            .with_field("memoryEnabled", false)
+            .with_field("inbox", self.inbox);
         shell(info, self.routes.clone(), self.health.clone(), auth)
     }
 
@@ -207,8 +215,8 @@ impl Parts {
     async fn run(self, shutdown: CancellationToken) {
         let Self { definition, config, health, inbox, sink, worker, relay, membership, notes } = self;
         // The groups end one after the other, so none of them hangs on `shutdown` itself.
-        let (intake, output) = (CancellationToken::new(), CancellationToken::new());
-        let (intake, output) = (Background::new(&intake), Background::new(&output));
+        let group = || Background::new(&CancellationToken::new());
+        let (intake, output) = (group(), group());
         {
             let (worker, stop) = (worker.clone(), intake.token());
             intake.spawn_restarting("agent-worker", move || worker.clone().run(stop.clone()));
@@ -225,15 +233,7 @@ impl Parts {
             let stop = output.token();
             output.spawn_restarting("agent-relay", move || relay.clone().run(stop.clone()));
         }
-        {
-            let stop = output.token();
-            output.spawn("agent-progress", async move {
-                tokio::select! {
-                    () = notes.run() => {}
-                    () = stop.cancelled() => {}
-                }
-            });
-        }
+        output.spawn("agent-progress", notes.run(output.token()));
 
         shutdown.cancelled().await;
         health.draining();

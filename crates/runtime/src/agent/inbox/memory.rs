@@ -223,3 +223,80 @@ impl Inbox for MemoryInbox {
         names::MAX_MESSAGE_BYTES / 2
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mesh_six_core::{TraceId, Usage, id::new_id, time};
+    use serde_json::json;
+
+    use super::*;
+
+    fn request(priority: i32) -> TaskRequest {
+        TaskRequest {
+            id: new_id(),
+            capability: "c".to_owned(),
+            payload: serde_json::Map::new(),
+            priority,
+            timeout: 60,
+            requested_by: "test".to_owned(),
+            created_at: time::now(),
+            trace_id: TraceId::new(),
+            attempt: 1,
+            user_id: None,
+        }
+    }
+
+    async fn finish(inbox: &MemoryInbox, request: &TaskRequest) -> InboxKey {
+        let result = TaskResult::new(request, "a", Ok(json!(1)), 1, Usage::default());
+        assert_eq!(inbox.finish(&result, &[]).await.unwrap(), Finished::Written { late: false });
+        InboxKey::of_result(&result)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn claims_go_by_priority_then_age_and_expired_ones_are_forgotten() {
+        let inbox = MemoryInbox::new("a");
+        let requests: Vec<_> = [1, 9, 5, 9].into_iter().map(request).collect();
+        for request in &requests {
+            assert_eq!(inbox.accept(request).await.unwrap(), Accepted::Queued);
+            assert_eq!(inbox.accept(request).await.unwrap(), Accepted::Known);
+        }
+        let claims = inbox.claim(3).await.unwrap();
+        let order: Vec<_> = claims.iter().map(|claim| claim.request.id).collect();
+        assert_eq!(order, [requests[1].id, requests[3].id, requests[2].id]);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(inbox.claim(3).await.unwrap(), []);
+        assert_eq!(inbox.queued().await.unwrap(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_being_published_is_not_given_out_twice_and_comes_again_when_it_fails() {
+        let inbox = MemoryInbox::new("a");
+        let request = request(5);
+        inbox.accept(&request).await.unwrap();
+        inbox.claim(1).await.unwrap();
+        let key = finish(&inbox, &request).await;
+        assert_eq!(inbox.unpublished(10).await.unwrap().len(), 1);
+        assert_eq!(inbox.unpublished(10).await.unwrap().len(), 0);
+        inbox.postpone(&key, Duration::from_secs(1)).await.unwrap();
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(inbox.unpublished(10).await.unwrap()[0].tries, 1);
+        inbox.published(&key).await.unwrap();
+        assert_eq!(inbox.accept(&request).await.unwrap(), Accepted::Done);
+        assert_eq!(inbox.unpublished(10).await.unwrap().len(), 1, "asked for again");
+    }
+
+    #[tokio::test]
+    async fn it_is_bounded() {
+        let inbox = MemoryInbox::new("a");
+        for _ in 0..MAX_OPEN {
+            inbox.accept(&request(5)).await.unwrap();
+        }
+        assert!(inbox.accept(&request(5)).await.unwrap_err().is_transient());
+        for claim in inbox.claim(MAX_OPEN).await.unwrap() {
+            let key = finish(&inbox, &claim.request).await;
+            inbox.published(&key).await.unwrap();
+        }
+        assert_eq!(inbox.inner().entries.len(), MAX_PUBLISHED);
+        assert_eq!(inbox.accept(&request(5)).await.unwrap(), Accepted::Queued);
+    }
+}

@@ -1,0 +1,141 @@
+//! Handlers and databases that fail.
+
+use mesh_six_core::{
+    ErrorType,
+    task::{TaskRequest, TaskResult},
+};
+use mesh_six_runtime::agent::AgentConfig;
+use mesh_six_testing::{Reply, wait_for, wait_until};
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
+
+use crate::{
+    mesh::{Mesh, SOON, request},
+    tiny::{TINY, Tiny},
+};
+
+#[tokio::test]
+async fn a_handler_that_panics_gives_a_failed_result_and_the_agent_goes_on() {
+    let mesh = Mesh::new().await;
+    let running = mesh.start(Tiny::new(1)).await;
+    let (bad, good) = (request("tiny", json!({"do": "panic"})), request("tiny", json!({})));
+    mesh.dispatch(TINY, &bad).await;
+    let error = mesh.result(bad.id).await.error.unwrap();
+    assert_eq!((error.error_type, error.message.as_str()), (ErrorType::Unhandled, "the agent's handler panicked"));
+    mesh.dispatch(TINY, &good).await;
+    assert!(mesh.result(good.id).await.success);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_hangs_is_ended_at_the_attempts_deadline() {
+    let mesh = Mesh::new().await;
+    let running = mesh.start(Tiny::new(1)).await;
+    let request = TaskRequest { timeout: 1, ..request("tiny", json!({"do": "hang"})) };
+    let began = Instant::now();
+    mesh.dispatch(TINY, &request).await;
+    let result = mesh.result(request.id).await;
+    assert_eq!(result.error.unwrap().error_type, ErrorType::Timeout);
+    assert!((500..5_000).contains(&result.duration_ms), "{} ms", result.duration_ms);
+    assert!(began.elapsed() > Duration::from_millis(900));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_model_that_hangs_is_on_record_when_its_task_times_out() {
+    let mesh = Mesh::new().await;
+    mesh.model.always(Reply::Hang);
+    let running = mesh.start(mesh_six_agents::find("simple-agent").unwrap()).await;
+    let request = TaskRequest { timeout: 1, ..request("general-query", json!({"query": "why?"})) };
+    mesh.dispatch("simple-agent", &request).await;
+    assert_eq!(mesh.result(request.id).await.error.unwrap().error_type, ErrorType::Timeout);
+    running.end().await;
+    assert_eq!(mesh.events(request.id).await, ["llm.call", "llm.response", "task.result"]);
+}
+
+#[tokio::test]
+async fn a_cancelled_task_is_given_up_at_the_next_renewal() {
+    let mesh = Mesh::new().await;
+    let config = AgentConfig { lease: Duration::from_millis(300), ..mesh.config() };
+    let agent = Tiny::new(1);
+    let running = mesh.start_with(agent.clone(), config).await;
+    let request = request("tiny", json!({"do": "hang"}));
+    mesh.dispatch(TINY, &request).await;
+    wait_until(SOON, async || agent.runs() == 1).await;
+    let sql = "UPDATE task_attempts SET outcome = 'cancelled', ended_at = now()";
+    mesh.client().await.execute(sql, &[]).await.unwrap();
+    let result = mesh.result(request.id).await;
+    assert_eq!(result.error.unwrap().error_type, ErrorType::Cancelled);
+    assert_eq!(mesh.text("SELECT late::text FROM agent_inbox").await.as_deref(), Some("true"));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_for_as_long_as_the_work_takes() {
+    let mesh = Mesh::new().await;
+    let config = AgentConfig { lease: Duration::from_secs(1), ..mesh.config() };
+    let agent = Tiny::new(1);
+    let running = mesh.start_with(agent.clone(), config).await;
+    let request = request("tiny", json!({"do": "wait"}));
+    mesh.dispatch(TINY, &request).await;
+    wait_until(SOON, async || agent.runs() == 1).await;
+    let lease = "SELECT lease_until::text FROM agent_inbox WHERE state = 'running' AND lease_until > now()";
+    let first = wait_for(SOON, async || mesh.text(lease).await).await;
+    wait_until(SOON, async || mesh.text(lease).await.is_some_and(|now| now > first)).await;
+    agent.gate.add_permits(1);
+    assert!(mesh.result(request.id).await.success);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_result_that_is_ready_while_the_database_is_away_is_written_when_it_is_back() {
+    let mut mesh = Mesh::with_own_server().await;
+    let agent = Tiny::new(2);
+    let running = mesh.start(agent.clone()).await;
+    let request = request("tiny", json!({"do": "wait"}));
+    mesh.dispatch(TINY, &request).await;
+    wait_until(SOON, async || agent.runs() == 1).await;
+
+    mesh.stop_database().await;
+    agent.gate.add_permits(1);
+    wait_until(SOON, async || mesh.progress(request.id) == ["started", "waiting", "finished"]).await;
+    assert!(mesh.results(request.id).is_empty(), "published before it was written");
+    mesh.restart_database().await;
+
+    let result: TaskResult = mesh.result(request.id).await;
+    assert!(result.success);
+    assert_eq!(agent.runs(), 1);
+    assert_eq!(mesh.events(request.id).await, ["task.result"]);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_delivery_while_the_database_is_away_comes_again() {
+    let mut mesh = Mesh::with_own_server().await;
+    let agent = Tiny::new(1);
+    let running = mesh.start(agent.clone()).await;
+    let (first, second) = (request("tiny", json!({})), request("tiny", json!({})));
+    mesh.dispatch(TINY, &first).await;
+    mesh.result(first.id).await;
+    // The attempt is on record, but its message comes only when the database is away.
+    mesh.dispatch("nobody", &second).await;
+    let sql = "UPDATE task_attempts SET agent_id = 'tiny-agent' WHERE agent_id = 'nobody'";
+    mesh.client().await.execute(sql, &[]).await.unwrap();
+    mesh.stop_database().await;
+    let sidecar = mesh.sidecar();
+    let message = mesh_six_sidecar::Message {
+        id: "late".to_owned(),
+        topic: mesh_six_core::names::task_topic(TINY),
+        time: mesh_six_core::time::now(),
+        traceparent: None,
+        data: json!(second),
+    };
+    let publishing = tokio::spawn(async move { sidecar.publish(message).await });
+    wait_until(SOON, async || mesh.mesh.under_way() == 1).await;
+    mesh.restart_database().await;
+    assert!(mesh.result(second.id).await.success);
+    publishing.await.unwrap().unwrap();
+    running.end().await;
+    assert_eq!(agent.runs(), 2);
+}
