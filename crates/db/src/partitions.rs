@@ -20,9 +20,9 @@ use crate::{
 /// Months after the current one that always have a partition.
 pub const MONTHS_AHEAD: i32 = 3;
 /// How often upkeep runs.
-const DAILY: Duration = Duration::from_secs(24 * 3600);
+const DAILY: Duration = Duration::from_hours(24);
 /// The pause after upkeep failed.
-const AFTER_FAILURE: Duration = Duration::from_secs(60);
+const AFTER_FAILURE: Duration = Duration::from_mins(1);
 /// Tries where an open reader is in the way; each waits three seconds for its lock.
 const TRIES: u32 = 5;
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicI64, Ordering},
 };
 
 use chrono::{DateTime, Datelike, Days, Utc};
@@ -16,19 +16,21 @@ use crate::{
     statement::{Statement, Value},
 };
 
-/// Set when a statement met a missing bucket, so that the next look-up trusts nothing.
-static DOUBT: AtomicBool = AtomicBool::new(false);
+/// Until when nothing is taken for granted, in seconds since 1970.
+static DOUBT: AtomicI64 = AtomicI64::new(0);
+/// How long a missing bucket makes everyone ask: until its writers have tried again.
+const DOUBT_SECONDS: i64 = 60;
 
 /// Notes that a bucket which was taken for granted is missing.
 pub(crate) fn doubt() {
-    DOUBT.store(true, Ordering::Relaxed);
+    DOUBT.store(time::now().timestamp() + DOUBT_SECONDS, Ordering::Relaxed);
 }
 
 /// The buckets of `entries` that the database must be asked about. Those of this month and the last are taken for
 /// granted, since upkeep makes them months ahead: the usual batch asks nothing.
 pub(crate) fn asked<'a>(entries: impl Iterator<Item = &'a Entry>) -> BTreeSet<i32> {
-    let doubt = DOUBT.swap(false, Ordering::Relaxed);
     let now = time::now();
+    let doubt = now.timestamp() < AtomicI64::load(&DOUBT, Ordering::Relaxed);
     let granted = [month(now), month(first_of_month(now) - Days::new(1))];
     let mut asked: BTreeSet<i32> = entries.filter_map(|e| Some(e.key?.bucket)).collect();
     asked.retain(|bucket| *bucket != 0 && (doubt || !granted.contains(bucket)));

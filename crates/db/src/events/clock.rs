@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::{error::DbResult, pool::Database, statement::Statement};
 
 /// How long a comparison of the two clocks is believed.
-const BELIEVED: Duration = Duration::from_secs(600);
+const BELIEVED: Duration = Duration::from_mins(10);
 
 /// How far the database's clock is ahead of this machine's.
 #[derive(Default)]

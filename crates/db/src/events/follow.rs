@@ -129,9 +129,12 @@ impl Follower {
 }
 
 async fn page(conn: &mut AsyncPgConnection, after: Position) -> DbResult<Vec<StoredEvent>> {
+    read::load(conn, select(after)).await
+}
+
+fn select(after: Position) -> Statement<'static, read::Columns> {
     let query = read::beyond(Statement::new(read::SELECT), after);
-    let query = query.sql(" AND txid < mesh_six_horizon() ORDER BY txid, seq LIMIT ").bind(Value::Long(PAGE));
-    read::load(conn, query).await
+    query.sql(" AND txid < mesh_six_horizon() ORDER BY txid, seq LIMIT ").bind(Value::Long(PAGE))
 }
 
 /// Whether there are rows that the horizon still hides.
@@ -157,4 +160,19 @@ async fn check(conn: &mut AsyncPgConnection, at: Position) -> DbResult<()> {
     let exists = Position { txid: 0, seq: 0, floor: first };
     let gone = ApiError::new(ErrorType::Gone, "the events after this position are no longer kept");
     Err(gone.with_details(json!({ "first": exists })).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::{debug_query, pg::Pg};
+    use mesh_six_core::time;
+
+    use super::*;
+
+    #[test]
+    fn statement_of_a_page() {
+        let query = debug_query::<Pg, _>(&select(Position::of(7, 8, time::now()))).to_string();
+        let query = query.split(" -- binds").next().unwrap_or_default().replace(read::SELECT, "SELECT ... WHERE ");
+        insta::assert_snapshot!(query);
+    }
 }

@@ -171,3 +171,44 @@ fn classify(error: Error) -> DbError {
     }
     error.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::{debug_query, pg::Pg};
+    use mesh_six_core::{Event, TraceId, time};
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(payload: usize) -> Entry {
+        let event = Event::new("test.event", "agent", TraceId::new(), json!("x".repeat(payload)));
+        Entry::lenient(event, time::now()).unwrap()
+    }
+
+    #[test]
+    fn chunks_are_bounded_in_rows_and_bytes_and_have_each_id_once() {
+        let many: Vec<Entry> = (0..2_500).map(|_| entry(1)).collect();
+        let many: Vec<&Entry> = many.iter().collect();
+        assert_eq!(chunks(&many).iter().map(|c| c.len()).collect::<Vec<_>>(), [1_000, 1_000, 500]);
+
+        let large: Vec<Entry> = (0..200).map(|_| entry(60_000)).collect();
+        let large: Vec<&Entry> = large.iter().collect();
+        assert!(chunks(&large).iter().all(|c| c.len() < 75));
+        assert_eq!(chunks(&large).iter().map(|c| c.len()).sum::<usize>(), 200);
+
+        let one = entry(1);
+        assert_eq!(chunks(&[&one, &one, &one]).len(), 3);
+        assert!(chunks(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_statement_is_the_same_text_for_any_rows() {
+        let (one, two) = (entry(1), entry(1));
+        let text = |rows: &[&Entry]| {
+            let text = debug_query::<Pg, _>(&statement(rows, None)).to_string();
+            text.split(" -- binds").next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(text(&[&one]), text(&[&one, &two]));
+        insta::assert_snapshot!(text(&[&one]));
+    }
+}

@@ -240,3 +240,49 @@ pub(crate) async fn head(conn: &mut AsyncPgConnection) -> DbResult<Position> {
     let newest = rows.into_iter().next();
     Ok(newest.map_or(Position::START, |(txid, seq, timestamp)| Position::of(txid, seq, timestamp)))
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::{debug_query, pg::Pg};
+    use mesh_six_core::id::new_id;
+
+    use super::*;
+
+    fn text(filter: &EventFilter) -> String {
+        let text = debug_query::<Pg, _>(&select(filter, floor(filter))).to_string();
+        text.split(" -- binds").next().unwrap_or_default().replace(SELECT, "SELECT ... WHERE ")
+    }
+
+    #[test]
+    fn statements_of_filters() {
+        let (id, position) = (new_id(), Position::of(7, 8, time::now()));
+        let filters = [
+            EventFilter::default(),
+            EventFilter { trace_id: Some(TraceId::from_uuid(id)), ..EventFilter::default() },
+            EventFilter { task_id: Some(id), desc: true, ..EventFilter::default() },
+            EventFilter { aggregate_id: Some(format!("task:{id}")), ..EventFilter::default() },
+            EventFilter { aggregate_id: Some("project:p".to_owned()), ..EventFilter::default() },
+            EventFilter {
+                agent_id: Some("agent".to_owned()),
+                event_type: Some("test.event".to_owned()),
+                since: Some(time::now()),
+                until: Some(time::now()),
+                after: Some(position),
+                before: Some(position),
+                ..EventFilter::default()
+            },
+        ];
+        insta::assert_snapshot!(filters.iter().map(text).collect::<Vec<_>>().join("\n"));
+    }
+
+    #[test]
+    fn an_id_of_the_future_gives_no_floor() {
+        let far = Uuid::from_u64_pair(u64::MAX << 16 | 0x7000, 0x8000_0000_0000_0000);
+        assert_eq!(id_floor(far), None);
+        assert_eq!(id_floor(Uuid::from_u128(0x1234_4000_8000_0000_0000)), None);
+        let id = new_id();
+        assert_eq!(id_floor(id), v7_time(id).map(|made| made - Days::new(1)));
+        assert_eq!(task_of(&format!("task:{id}")), Some(id));
+        assert_eq!(task_of(&format!("task:{}", id.simple())), None, "only as events imply it");
+    }
+}

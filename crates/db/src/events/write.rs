@@ -84,7 +84,14 @@ impl Writer {
         let mut lost = false;
         let mut pauses = PAUSES.into_iter();
         loop {
-            let result = match timeout(PATIENCE, self.attempt(entries, key, wait)).await {
+            let attempt = async {
+                // A bucket that was taken for granted may be what was missing.
+                if lost {
+                    self.refuse_old(entries).await?;
+                }
+                self.attempt(entries, key, wait).await
+            };
+            let result = match timeout(PATIENCE, attempt).await {
                 Ok(result) => result,
                 Err(_) => Err(DbError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs()))),
             };
@@ -128,6 +135,17 @@ impl Writer {
             Ok(appended)
         })
         .await
+    }
+
+    async fn refuse_old(&mut self, entries: &[&Entry]) -> DbResult<()> {
+        let asked = buckets::asked(entries.iter().copied());
+        if asked.is_empty() {
+            return Ok(());
+        }
+        match self.gone(asked).await?.into_iter().next() {
+            Some(bucket) => Err(buckets::too_old(bucket).into()),
+            None => Ok(()),
+        }
     }
 
     async fn wait_for_locks(&mut self, wait: Duration) -> DbResult<()> {

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A connection that had nothing to do for so long is given up.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Into so many parts a batch is cut that met a lock or a bad event.
 const PARTS: usize = 8;
 /// How long one unit waits for somebody's open transaction before its caller is told.

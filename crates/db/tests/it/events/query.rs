@@ -1,0 +1,137 @@
+//! Queries: every filter, alone and together.
+
+use chrono::{Duration, Utc};
+use mesh_six_core::{
+    ErrorType, Event, TraceId,
+    event::{EventFilter, Position},
+    id::new_id,
+};
+use mesh_six_db::DbError;
+use proptest::{prelude::*, test_runner::TestRunner};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Rig, event, events, position};
+
+#[tokio::test]
+async fn e_3_a_query_without_conditions_gives_the_first_hundred_in_order() {
+    let rig = Rig::new().await;
+    let positions: Vec<Position> = rig.log.append(events(150)).await.unwrap().into_iter().map(position).collect();
+    let first = rig.log.query(&EventFilter::default()).await.unwrap();
+    assert_eq!(first.iter().map(|e| e.position).collect::<Vec<_>>(), positions[..100]);
+    let newest = rig.log.query(&EventFilter { desc: true, limit: Some(3), ..EventFilter::default() }).await.unwrap();
+    assert_eq!(newest.iter().rev().map(|e| e.position).collect::<Vec<_>>(), positions[147..]);
+    let between = EventFilter { after: Some(positions[10]), before: Some(positions[14]), ..EventFilter::default() };
+    let between = rig.log.query(&between).await.unwrap();
+    assert_eq!(between.iter().map(|e| e.position).collect::<Vec<_>>(), positions[11..14]);
+    for limit in [0, 1_001] {
+        let refused = rig.log.query(&EventFilter { limit: Some(limit), ..EventFilter::default() }).await;
+        assert!(matches!(refused, Err(DbError::Refused(e)) if e.error_type == ErrorType::Validation));
+    }
+}
+
+/// Any filter gives what the same filter gives in memory.
+#[test]
+fn e_3_each_filter_and_all_combinations_give_what_they_say() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let rig = runtime.block_on(Rig::new());
+    let traces: Vec<TraceId> = (0..3).map(|_| TraceId::new()).collect();
+    let tasks: Vec<Uuid> = (0..3).map(|_| new_id()).collect();
+    let agents = ["agent-a", "agent-b"];
+    let types = ["test.one", "test.two"];
+    let aggregates: Vec<String> =
+        [format!("task:{}", tasks[0]), format!("task:{}", tasks[1]), "project:p".to_owned()].into();
+    let written = (0..240_usize).map(|n| Event {
+        trace_id: traces[n % 3],
+        task_id: (n % 4 < 3).then(|| tasks[n % 4]),
+        agent_id: agents[n / 3 % 2].to_owned(),
+        event_type: types[n / 7 % 2].to_owned(),
+        // Some of a task belong to a project; some name the aggregate of a task without being of it.
+        aggregate_id: (n % 5 == 0).then(|| aggregates[2].clone()).or((n % 16 == 3).then(|| aggregates[0].clone())),
+        ..Event::new("test.one", "agent", traces[0], json!(n))
+    });
+    let batches: Vec<Event> = written.collect();
+    for batch in batches.chunks(60) {
+        runtime.block_on(rig.log.append(batch.to_vec())).unwrap();
+    }
+    let all = EventFilter { limit: Some(1_000), ..EventFilter::default() };
+    let all = runtime.block_on(rig.log.query(&all)).unwrap();
+    assert_eq!(all.len(), 240);
+
+    let one_of = |count: usize| proptest::option::of(0..count);
+    let filters = (
+        (one_of(3), one_of(3), one_of(3), one_of(2), one_of(2)),
+        (one_of(240), one_of(240), one_of(240), one_of(240)),
+        (proptest::option::of(1..300_i64), any::<bool>()),
+    );
+    let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config)
+        .run(&filters, |((trace, task, aggregate, agent, kind), (since, until, after, before), (limit, desc))| {
+            let filter = EventFilter {
+                trace_id: trace.map(|n| traces[n]),
+                task_id: task.map(|n| tasks[n]),
+                aggregate_id: aggregate.map(|n| aggregates[n].clone()),
+                agent_id: agent.map(|n| agents[n].to_owned()),
+                event_type: kind.map(|n| types[n].to_owned()),
+                since: since.map(|n| all[n].timestamp),
+                until: until.map(|n| all[n].timestamp),
+                after: after.map(|n| all[n].position),
+                before: before.map(|n| all[n].position),
+                limit,
+                desc,
+            };
+            let mut expected: Vec<Position> = all
+                .iter()
+                .filter(|e| filter.matches(e))
+                .map(|e| e.position)
+                .filter(|p| filter.after.is_none_or(|a| *p > a) && filter.before.is_none_or(|b| *p < b))
+                .collect();
+            if desc {
+                expected.reverse();
+            }
+            expected.truncate(usize::try_from(filter.limit()).unwrap());
+            let found = runtime.block_on(rig.log.query(&filter)).unwrap();
+            prop_assert_eq!(found.iter().map(|e| e.position).collect::<Vec<_>>(), expected, "{:?}", filter);
+            Ok(())
+        })
+        .unwrap();
+    runtime.block_on(async { drop(rig) });
+}
+
+#[tokio::test]
+async fn a_trace_id_that_only_looks_like_a_time_is_found_all_the_same() {
+    let rig = Rig::new().await;
+    // A foreign trace id whose bits read as a UUIDv7 of tomorrow, or of the far future.
+    for ahead in [Duration::hours(47), Duration::days(3_000)] {
+        let millis = u64::try_from((Utc::now() + ahead).timestamp_millis()).unwrap();
+        let trace = TraceId::from_uuid(Uuid::from_u64_pair(millis << 16 | 0x7abc, 0x8000_0000_0000_0001));
+        rig.log.append(vec![Event { trace_id: trace, ..event(1) }]).await.unwrap();
+        let found = rig.log.query(&EventFilter { trace_id: Some(trace), ..EventFilter::default() }).await.unwrap();
+        assert_eq!(found.len(), 1, "{ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_by_trace_or_task_leaves_old_partitions_alone() {
+    let rig = Rig::new().await;
+    // Two years of months before this one.
+    let past = "SELECT mesh_six_ensure_partitions(23, now() - interval '2 years')";
+    rig.client.query(past, &[]).await.unwrap();
+    let task = new_id();
+    rig.log.append(vec![event(1).of_task(task)]).await.unwrap();
+    let scans = "SELECT count(*) FROM pg_stat_user_indexes \
+        WHERE relname LIKE 'mesh_six_events_2%' AND relname < 'mesh_six_events_' || to_char(now() - interval '2 months', 'YYYY_MM') \
+        AND idx_scan > 0";
+    rig.client.batch_execute("SELECT pg_stat_reset()").await.unwrap();
+    let found = rig.log.query(&EventFilter { task_id: Some(task), ..EventFilter::default() }).await.unwrap();
+    assert_eq!(found.len(), 1);
+    rig.log.close().await;
+    rig.db.close();
+    // The statistics of a connection are told when it ends.
+    let ended = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    mesh_six_testing::wait_until(super::SOON, async || {
+        rig.client.query_one(ended, &[]).await.unwrap().get::<_, i64>(0) == 0
+    })
+    .await;
+    assert_eq!(rig.client.query_one(scans, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
