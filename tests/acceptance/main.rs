@@ -1,5 +1,11 @@
 //! Acceptance and end-to-end tests: the real binary, a real PostgreSQL, as a person would use them.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod bad_input;
 mod cli;
+mod crash;
 mod mesh;
+mod model_faults;
+mod outage;
+mod start_and_stop;
+mod story;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use mesh_six_core::{names::{PUBSUB, STATE_STORE}, roster::{self, Kind}};
+use mesh_six_core::roster::{self, Kind};
 use mesh_six_db::{Database, DbConfig, migrate};
 use mesh_six_llm::model_from_config;
 use mesh_six_orchestrator::OrchestratorConfig;
@@ -41,11 +41,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         TcpListener::bind(common.listen).await.with_context(|| format!("cannot listen on {}", common.listen))?;
     let auth = Auth::from_config(&common, listener.local_addr()?).map_err(|e| Exit::usage(e.to_string()))?;
     let sidecar = DaprSidecar::new(DaprConfig {
-        app_id: common.agent_id.clone(),
         base_url: common.dapr_url.clone(),
-        pubsub: PUBSUB.to_owned(),
-        state_store: STATE_STORE.to_owned(),
         api_token: common.dapr_api_token.as_ref().map(|t| t.expose().to_owned()),
+        ..DaprConfig::new(&common.agent_id)
     })?;
     let running = Service::start(service.name, &parts, sidecar, &shutdown)?;
     let drained = CancellationToken::new();

@@ -1,0 +1,93 @@
+//! The database is stopped under load: nothing lost, nothing doubled.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use mesh_six_testing::{Reply, StubModel, TestServer, wait_for};
+use serde_json::{Value, json};
+
+use crate::mesh::Mesh;
+
+/// How long the database stays away.
+const OUTAGE: Duration = Duration::from_secs(10);
+const IN_FLIGHT: usize = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ten_seconds_without_a_database_lose_and_double_nothing() {
+    let (mut server, model) = (TestServer::start().await, StubModel::start().await);
+    // Slow enough that the answers of the first five come while the database is away.
+    model.answer_with(|call| {
+        let slow = call.last("user").is_some_and(|text| text.starts_with("slow"));
+        let answer = Reply::text("answer");
+        if slow { answer.after(Duration::from_secs(4)) } else { answer }
+    });
+    let mesh = Mesh::start(&["--llm-url", model.url(), "--model", "stub"], &[("DATABASE_URL", &server.url())]);
+    let http = reqwest::Client::new();
+    let tasks = format!("{}/api/v1/tasks", mesh.url);
+    let post = |query: String| {
+        let request = http.post(&tasks).json(&json!({"capability": "general-query", "payload": {"query": query}}));
+        async move { request.send().await.unwrap() }
+    };
+    for i in 0..IN_FLIGHT {
+        assert_eq!(post(format!("slow {i}")).await.status(), 200);
+    }
+    model.wait_for_calls(IN_FLIGHT, Duration::from_secs(30)).await;
+
+    // A task makes about ten events, so five tasks a second are fifty events a second.
+    let (stop, accepted, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let load = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(200));
+        let mut i = 0;
+        while !stop.load(Ordering::Relaxed) {
+            pace.tick().await;
+            let answer = post(format!("load {i}")).await;
+            i += 1;
+            if answer.status() == 200 {
+                accepted.fetch_add(1, Ordering::Relaxed);
+            } else {
+                assert_eq!(answer.status(), 503);
+                assert!(answer.headers().contains_key("retry-after"));
+                let body: Value = answer.json().await.unwrap();
+                assert_eq!(body["error"]["type"], "unavailable", "{body}");
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    let outage = async {
+        wait_for(Duration::from_secs(30), async || (accepted.load(Ordering::Relaxed) >= 5).then_some(())).await;
+        server.stop().await;
+        tokio::time::sleep(OUTAGE).await;
+        server.restart().await;
+        let before = accepted.load(Ordering::Relaxed);
+        wait_for(Duration::from_secs(60), async || (accepted.load(Ordering::Relaxed) >= before + 5).then_some(())).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(load, outage);
+    let expected = IN_FLIGHT + accepted.load(Ordering::Relaxed);
+    assert!(refused.load(Ordering::Relaxed) > 0, "new tasks are refused while the database is away");
+
+    let client = server.client().await;
+    let count = async |sql: &str| client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    let open = "SELECT count(*) FROM orchestrator_tasks WHERE ended_at IS NULL";
+    wait_for(Duration::from_secs(120), async || (count(open).await == 0).then_some(())).await;
+    let expected = i64::try_from(expected).unwrap();
+    assert_eq!(count("SELECT count(*) FROM orchestrator_tasks WHERE status = 'completed'").await, expected);
+    // The attempts that were at the model when the database went finished, and did not run again.
+    let slow = "SELECT count(*) FROM orchestrator_tasks WHERE payload->>'query' LIKE 'slow%' AND attempts = 1";
+    assert_eq!(count(slow).await, i64::try_from(IN_FLIGHT).unwrap());
+    assert_eq!(model.calls().iter().filter(|c| c.last("user").is_some_and(|t| t.starts_with("slow"))).count(), IN_FLIGHT);
+    // Each fact once, by whichever path.
+    for event_type in ["task.submitted", "task.completed", "task.result"] {
+        let sql = format!("SELECT count(*) FROM mesh_six_events WHERE event_type = '{event_type}'");
+        let settled = wait_for(Duration::from_secs(60), async || {
+            let n = count(&sql).await;
+            (n >= expected).then_some(n)
+        });
+        assert_eq!(settled.await, expected, "{event_type}");
+    }
+    let calls = i64::try_from(model.calls().len()).unwrap();
+    let logged = "SELECT count(*) FROM mesh_six_events WHERE event_type = 'llm.response'";
+    wait_for(Duration::from_secs(60), async || (count(logged).await == calls).then_some(())).await;
+}

@@ -1,0 +1,123 @@
+//! Starting where it cannot work, and stopping under load: one clear line, an exit code, nothing left running.
+
+use std::{
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use mesh_six_testing::{Reply, StubModel, TestDatabase};
+
+use crate::mesh::{BINARY, Mesh, command, data_folder};
+
+/// Processes whose command line names `text`.
+fn running(text: &str) -> String {
+    let output = Command::new("pgrep").args(["-af", text]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// One line on stderr that contains `words`, and this exit code.
+fn refused(output: &std::process::Output, code: i32, words: &[&str]) {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    for word in words {
+        assert!(told.contains(word), "{word:?} is missing: {told}");
+    }
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_taken_port_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (port, folder) = (taken.local_addr().unwrap().port().to_string(), data_folder());
+    let data = folder.path().join("data").display().to_string();
+    refused(&command(&["up", "--port", &port, "--data-dir", &data]).output().unwrap(), 1, &[&port, "--port"]);
+    assert_eq!(running(&data), "");
+}
+
+#[test]
+fn a_locked_data_folder_is_told() {
+    let folder = data_folder();
+    let data = folder.path().join("data").display().to_string();
+    let mesh = Mesh::private(folder.path(), 0, &[]);
+    let second = command(&["up", "--port", "0", "--data-dir", &data]).output().unwrap();
+    refused(&second, 1, &[&data, "in use", "--data-dir"]);
+    assert!(mesh.run(&["agents"]).status.success(), "the first one goes on");
+}
+
+#[test]
+fn a_missing_postgresql_is_told() {
+    let folder = data_folder();
+    let data = folder.path().join("data").display().to_string();
+    // In a mount namespace of its own, where the folders that hold PostgreSQL are empty.
+    let script = "for d in /usr/lib/postgresql /usr/local/bin /usr/local/pgsql; do \
+        [ -d $d ] && mount -t tmpfs none $d; done; PATH=/bin exec \"$0\" up --port 0 --data-dir \"$1\"";
+    let output = Command::new("unshare").args(["-m", "sh", "-c", script, BINARY, &data]).env_remove("DATABASE_URL").output();
+    refused(&output.unwrap(), 1, &["PostgreSQL 15 or newer was not found", "apt-get install"]);
+    assert_eq!(running(&data), "");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let folder = data_folder();
+    let data = folder.path().join("data").display().to_string();
+    let script = "mkdir \"$1\" && mount -t tmpfs -o size=8m none \"$1\" && exec \"$0\" up --port 0 --data-dir \"$1\"";
+    let output = Command::new("unshare").args(["-m", "sh", "-c", script, BINARY, &data]).env_remove("DATABASE_URL").output();
+    refused(&output.unwrap(), 1, &["disk is full"]);
+    assert_eq!(running(&data), "");
+}
+
+#[test]
+fn a_database_that_does_not_answer_is_told() {
+    let port = crate::mesh::free_port();
+    let url = format!("postgres://nobody:secret@127.0.0.1:{port}/x");
+    let output = command(&["up", "--port", "0"]).env("DATABASE_URL", url).output().unwrap();
+    refused(&output, 3, &["DATABASE_URL"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_under_load_drains_and_a_second_one_ends_at_once() {
+    let model = StubModel::start().await;
+    model.always(Reply::text("answer").after(Duration::from_millis(300)));
+    let folder = data_folder();
+    let data = folder.path().join("data").display().to_string();
+    let args = ["--llm-url", model.url(), "--model", "stub"];
+    let mut mesh = Mesh::private(folder.path(), 0, &args);
+    for i in 0..10 {
+        assert!(mesh.run(&["submit", &format!("q {i}"), "--no-wait"]).status.success());
+    }
+    mesh.signal("INT");
+    assert_eq!(mesh.wait(Duration::from_secs(60)), Some(0));
+    assert_eq!(running(&data), "", "PostgreSQL is stopped too");
+
+    // What was in flight was finished, or goes on after the next start.
+    let mut mesh = Mesh::private(folder.path(), 0, &args);
+    let done = mesh_six_testing::wait_for(Duration::from_secs(90), async || {
+        let tasks = mesh.json(&["tasks", "--json"]);
+        tasks.iter().all(|t| t["status"] == "completed").then_some(tasks)
+    });
+    assert_eq!(done.await.len(), 10);
+
+    model.always(Reply::Hang);
+    assert!(mesh.run(&["submit", "never", "--no-wait"]).status.success());
+    model.wait_for_calls(11, Duration::from_secs(30)).await;
+    mesh.signal("INT");
+    let begun = Instant::now();
+    // The first signal is taken before the second is sent, or they would count as one.
+    while mesh.run(&["submit", "x", "--no-wait"]).status.success() && begun.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    mesh.signal("INT");
+    assert_eq!(mesh.wait(Duration::from_secs(5)), Some(130));
+    mesh_six_testing::wait_until(Duration::from_secs(30), async || running(&data).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_stops_a_mesh_whose_database_is_not_its_own() {
+    let database = TestDatabase::new().await;
+    let mut mesh = Mesh::start(&[], &[("DATABASE_URL", database.url())]);
+    mesh.signal("TERM");
+    assert_eq!(mesh.wait(Duration::from_secs(60)), Some(0));
+}

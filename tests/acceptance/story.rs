@@ -1,0 +1,162 @@
+//! What a person does first, and what the log has of it.
+
+use std::io::{BufRead, BufReader};
+
+use mesh_six_testing::{Reply, StubModel, TestDatabase};
+use serde_json::Value;
+
+use crate::mesh::{Mesh, command, data_folder};
+
+fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|e| e["eventType"].as_str().unwrap()).collect()
+}
+
+/// The task's life without progress notes, which are best effort and come by another path.
+fn life<'a>(types: &[&'a str]) -> Vec<&'a str> {
+    types.iter().copied().filter(|t| *t != "task.progress").collect()
+}
+
+const STORY: [&str; 6] =
+    ["task.submitted", "task.dispatched", "llm.call", "llm.response", "task.result", "task.completed"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn m1_11_one_task_through_the_whole_mesh_every_step_on_the_record() {
+    let (database, model) = (TestDatabase::new().await, StubModel::start().await);
+    model.always(Reply::text("Because of Rayleigh scattering."));
+    let mesh = Mesh::start(&["--llm-url", model.url(), "--model", "stub"], &[("DATABASE_URL", database.url())]);
+    assert!(mesh.banner.ends_with("(PostgreSQL from DATABASE_URL, model: stub)"), "{}", mesh.banner);
+
+    let told = mesh.run(&["submit", "Why is the sky blue?"]);
+    assert_eq!(told.status.code(), Some(0));
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.starts_with("Because of Rayleigh scattering.\n\ntask "), "{told}");
+    assert!(told.contains("agent simple-agent  score 0.800"), "{told}");
+
+    let task = &mesh.json(&["submit", "And the sea?", "--json"])[0];
+    for field in ["taskId", "status", "agentId", "score", "attempts", "durationMs", "traceId", "usage", "result"] {
+        assert!(!task[field].is_null(), "{field} is missing: {task}");
+    }
+    assert_eq!(task["status"], "completed");
+    assert_eq!(task["result"]["response"], "Because of Rayleigh scattering.");
+    let calls = model.calls();
+    assert_eq!(calls.len(), 2, "one model request a task");
+    assert_eq!(calls[1].last("user"), Some("And the sea?"));
+
+    // The log: by task, by trace, and replayed.
+    let (id, trace) = (task["taskId"].as_str().unwrap(), task["traceId"].as_str().unwrap());
+    let by_task = mesh.json(&["events", "query", "--task", id, "--json"]);
+    assert_eq!(life(&types(&by_task)), STORY);
+    let by_trace = mesh.json(&["events", "query", "--trace", trace, "--json"]);
+    assert_eq!(by_task, by_trace, "one trace id from the entry to the end");
+    assert!(!serde_json::to_string(&by_task).unwrap().contains("Rayleigh"), "no answers in the log");
+    assert!(!serde_json::to_string(&by_task).unwrap().contains("the sea"), "no prompts in the log");
+    let replayed = mesh.json(&["events", "replay", &format!("task:{id}"), "--json"]);
+    let (state, events) = replayed.split_last().unwrap();
+    assert_eq!(events, by_task);
+    assert_eq!(state["state"]["status"], "completed");
+
+    // Tokens in the log equal those that the model's server counted.
+    let responses = mesh.json(&["events", "query", "--type", "llm.response", "--json"]);
+    let sum = |field: &str| responses.iter().map(|e| e["payload"]["usage"][field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum("inputTokens"), sum("outputTokens")), model.tokens());
+
+    let rows = database.client().await;
+    let history = rows.query("SELECT agent_id, success, attempt FROM agent_task_history", &[]).await.unwrap();
+    assert_eq!(history.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_event_logger_a_tasks_story_is_complete() {
+    let database = TestDatabase::new().await;
+    let mesh = Mesh::start(&["--without", "event-logger"], &[("DATABASE_URL", database.url())]);
+    let task = &mesh.json(&["submit", "hello", "--json"])[0];
+    let id: String = task["taskId"].as_str().unwrap().to_owned();
+    let client = database.client().await;
+    let rows = client
+        .query("SELECT event_type FROM mesh_six_events WHERE task_id = $1::text::uuid ORDER BY txid, seq", &[&id])
+        .await
+        .unwrap();
+    let types: Vec<String> = rows.iter().map(|r| r.get(0)).collect();
+    assert_eq!(types, STORY);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_paths_together_give_one_row_a_fact() {
+    let database = TestDatabase::new().await;
+    let mesh = Mesh::start(&[], &[("DATABASE_URL", database.url())]);
+    let (code, out) = {
+        let output = mesh.run(&["submit", "--file", concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/tasks.jsonl")]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(code, Some(0), "{out}");
+    assert!(out.contains("20 of 20 completed"), "{out}");
+    drop(mesh);
+    let client = database.client().await;
+    let doubled = client
+        .query("SELECT idempotency_key FROM mesh_six_events WHERE idempotency_key IS NOT NULL GROUP BY 1 HAVING count(*) > 1", &[])
+        .await
+        .unwrap();
+    assert!(doubled.is_empty(), "{} keys are there twice", doubled.len());
+    for (event_type, count) in [("task.submitted", 20_i64), ("task.dispatched", 20), ("task.result", 20), ("task.completed", 20), ("llm.call", 20), ("llm.response", 20)] {
+        let row = client
+            .query_one("SELECT count(*) FROM mesh_six_events WHERE event_type = $1", &[&event_type])
+            .await
+            .unwrap();
+        assert_eq!(row.get::<_, i64>(0), count, "{event_type}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_shows_what_happens_and_every_command_prints_json() {
+    let database = TestDatabase::new().await;
+    let mesh = Mesh::start(&[], &[("DATABASE_URL", database.url())]);
+    let mut tail = command(&["events", "tail", "--type", "task.completed", "--after", "start", "--json"])
+        .env("MESH_SIX_URL", &mesh.url)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    for _ in 0..3 {
+        let task = mesh.json(&["submit", "hello", "--json"]).remove(0);
+        let seen: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(seen["taskId"], task["taskId"]);
+    }
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert_eq!(mesh.json(&["tasks", "--json"]).len(), 3);
+    assert_eq!(mesh.json(&["tasks", "--status", "failed", "--json"]).len(), 0);
+    assert_eq!(mesh.json(&["agents", "--json"])[0]["appId"], "simple-agent");
+    assert_eq!(mesh.json(&["agents", "--score", "general-query", "--json"])[0]["agentId"], "simple-agent");
+    let newest = mesh.json(&["events", "query", "--desc", "--limit", "1", "--since", "1h", "--json"]);
+    assert_eq!(newest.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_database_is_made_kept_and_found_by_the_tools() {
+    let folder = data_folder();
+    let data = folder.path().join("data").display().to_string();
+    let task = {
+        let mut mesh = Mesh::private(folder.path(), 0, &[]);
+        assert!(mesh.banner.contains("(PostgreSQL ") && mesh.banner.contains(&data), "{}", mesh.banner);
+        let task = mesh.json(&["submit", "hello", "--json"]).remove(0);
+        // While it runs, the tools use its server.
+        let tools = |args: &[&str]| {
+            let mut all = args.to_vec();
+            all.extend(["--data-dir", &data, "--json"]);
+            let output = command(&all).output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let status = tools(&["migrate", "--status"]);
+        assert!(status.lines().count() >= 2 && !status.contains("\"applied\":false"), "{status}");
+        assert_eq!(tools(&["migrate", "--dry-run"]), "");
+        assert!(tools(&["partitions", "--ensure", "3"]).contains("mesh_six_events_default"));
+        mesh.signal("INT");
+        assert_eq!(mesh.wait(std::time::Duration::from_secs(60)), Some(0));
+        // And when it does not run, they start the server themselves.
+        assert!(tools(&["partitions"]).contains("mesh_six_events_default"));
+        task
+    };
+    let mesh = Mesh::private(folder.path(), 0, &[]);
+    let again = mesh.json(&["tasks", task["taskId"].as_str().unwrap(), "--json"]).remove(0);
+    assert_eq!(again["status"], "completed", "tasks outlive the mesh");
+}
