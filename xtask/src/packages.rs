@@ -4,68 +4,79 @@ use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-use crate::steps::{find_program, is_root, output, run};
+use crate::steps::{find_program, is_root, output};
 
 /// PostgreSQL's Debian package keeps a cluster of its own and starts it at once. While this file exists it does not:
 /// we only want the programs.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/mesh-six.conf";
 
+const POSTGRESQL: &str = "postgresql-15";
+
 /// A package and whether it is there.
 pub(crate) struct Need {
-    package: String,
+    package: &'static str,
     there: bool,
 }
 
 impl Need {
     /// PostgreSQL 15 or newer, in any of the places where `mesh-six up` looks.
     pub(crate) fn postgresql() -> Self {
-        Self { package: postgresql_package(), there: has_postgresql() }
+        Self { package: POSTGRESQL, there: has_postgresql() }
     }
 
     /// A package that brings this program.
-    pub(crate) fn program(package: &str, program: &str) -> Self {
-        Self { package: package.to_owned(), there: find_program(program).is_some() }
+    pub(crate) fn program(package: &'static str, program: &str) -> Self {
+        Self { package, there: find_program(program).is_some() }
     }
 }
 
 /// Installs what is missing, or says what to type.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
-    let missing: Vec<&str> = needs.iter().filter(|need| !need.there).map(|need| need.package.as_str()).collect();
-    if missing.is_empty() {
+    if needs.iter().all(|need| need.there) {
         return Ok(());
     }
+    let may_install = find_program("apt-get").is_some() && is_root();
+    if may_install {
+        // A fresh machine has no lists yet, and does not know which packages there are.
+        apt(&["update"])?;
+    }
+    let mut missing: Vec<String> =
+        needs.iter().filter(|need| !need.there).map(|need| available(need.package)).collect();
+    missing.dedup();
     let names = missing.join(" ");
     if find_program("apt-get").is_none() {
         bail!("missing: {names}; install them with this system's package manager");
     }
-    if !is_root() {
-        bail!("missing: {names}; install them with: sudo apt-get install --yes {names}");
+    if !may_install {
+        bail!("missing: {names}; install them with: sudo apt-get update && sudo apt-get install --yes {names}");
     }
-    eprintln!("installing Debian packages: {names}");
+    eprintln!("missing Debian packages, installing them: {names}");
     let cluster_config = Path::new(NO_CLUSTER);
     if let Some(folder) = cluster_config.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     fs::write(cluster_config, "create_main_cluster = false\n").with_context(|| format!("cannot write {NO_CLUSTER}"))?;
-    let installed = apt(&["update"]).and_then(|()| {
-        let mut args = vec!["install", "--yes", "--no-install-recommends"];
-        args.extend(missing);
-        apt(&args)
-    });
+    let mut args = vec!["install", "--yes", "--no-install-recommends"];
+    args.extend(missing.iter().map(String::as_str));
+    let installed = apt(&args);
     fs::remove_file(cluster_config).with_context(|| format!("cannot remove {NO_CLUSTER}"))?;
     installed
 }
 
 fn apt(args: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
-    run(command.arg("--quiet=2").args(args).env("DEBIAN_FRONTEND", "noninteractive"))
+    output(command.arg("--quiet=2").args(args).env("DEBIAN_FRONTEND", "noninteractive")).map(|_| ())
 }
 
 /// `postgresql-15` where the distribution has it, else whatever version it has.
 pub(crate) fn postgresql_package() -> String {
-    let known = output(Command::new("apt-cache").args(["show", "--no-all-versions", "postgresql-15"]));
-    let name = if known.is_ok_and(|text| !text.is_empty()) { "postgresql-15" } else { "postgresql" };
-    name.to_owned()
+    available(POSTGRESQL)
+}
+
+fn available(package: &str) -> String {
+    let known = output(Command::new("apt-cache").args(["show", "--no-all-versions", package]));
+    let other = package == POSTGRESQL && !known.is_ok_and(|text| !text.is_empty());
+    if other { "postgresql".to_owned() } else { package.to_owned() }
 }
 
 fn has_postgresql() -> bool {
