@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{broker::Broker, call::call, config::MeshConfig, worker::Worker};
 use crate::{
     bulk::Subscription,
+    limits::refused,
     port::SidecarError,
     subscriptions::{APP_TOKEN_HEADER, SUBSCRIBE_PATH},
 };
@@ -142,8 +143,4 @@ async fn join(workers: Vec<JoinHandle<()>>, limit: Duration) {
     if timeout(limit, join_all(workers)).await.is_err() {
         aborts.iter().for_each(AbortHandle::abort);
     }
-}
-
-fn refused(status: u16, message: String) -> SidecarError {
-    SidecarError::Refused { status, message }
 }

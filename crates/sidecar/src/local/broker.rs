@@ -9,7 +9,6 @@ use std::{
 };
 
 use mesh_six_core::names;
-use serde_json::value::to_raw_value;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -21,14 +20,10 @@ use super::{
 };
 use crate::{
     bulk::Subscription,
-    cloud_event::CloudEvent,
     delivery::{ORIGIN_APP_ID, ORIGIN_TOPIC},
+    limits::envelope,
     port::{Message, SidecarError},
 };
-
-/// Largest envelope. The services keep to [`names::MAX_MESSAGE_BYTES`] for what they carry; this leaves room for
-/// what they put around it.
-const MAX_ENVELOPE_BYTES: usize = 2 * names::MAX_MESSAGE_BYTES;
 
 /// All topics of a mesh.
 pub(super) struct Broker {
@@ -71,17 +66,9 @@ impl Broker {
         if self.is_closed() {
             return Err(SidecarError::Unavailable("the mesh is shutting down".to_owned()));
         }
-        for (name, text) in [("id", &message.id), ("topic", &message.topic)] {
-            if text.is_empty() {
-                return Err(refused(400, format!("the message's {name} is empty")));
-            }
-        }
         let topic = message.topic.clone();
         let identity = (topic.clone(), source.to_owned(), message.id.clone());
-        let envelope = to_raw_value(&CloudEvent::wrap(source, message)).map_err(|e| refused(400, e.to_string()))?;
-        if envelope.get().len() > MAX_ENVELOPE_BYTES {
-            return Err(refused(413, format!("a message has at most {MAX_ENVELOPE_BYTES} bytes with its envelope")));
-        }
+        let envelope = envelope(source, names::PUBSUB, message)?;
         let queues = self.queues(&topic);
         if queues.is_empty() {
             unrouted(&topic);
@@ -176,8 +163,4 @@ impl Admitted {
 
 fn unrouted(topic: &str) {
     metrics::counter!("mesh_six_messages_unrouted_total", "topic" => topic.to_owned()).increment(1);
-}
-
-fn refused(status: u16, message: String) -> SidecarError {
-    SidecarError::Refused { status, message }
 }

@@ -12,8 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
-/// Largest answer, that of Dapr.
-const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+use crate::limits::MAX_ANSWER_BYTES;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -11,9 +11,11 @@ use tokio::time::Instant;
 use super::{
     LocalMesh,
     call::{CallError, call},
-    state::check_key,
 };
-use crate::port::{Condition, Invoked, Message, Sidecar, SidecarError, StateEntry};
+use crate::{
+    limits::check_key,
+    port::{Condition, Invoked, Message, Sidecar, SidecarError, StateEntry},
+};
 
 /// The sidecar of one app.
 pub(super) struct LocalSidecar {

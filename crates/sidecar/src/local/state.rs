@@ -9,7 +9,10 @@ use std::{
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::port::{Condition, SidecarError, StateEntry};
+use crate::{
+    limits::{check_key, whole_seconds},
+    port::{Condition, SidecarError, StateEntry},
+};
 
 /// Keys, their values and their versions, in memory.
 #[derive(Default)]
@@ -79,18 +82,4 @@ impl StateStore {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A key that Dapr would refuse is refused here too.
-pub(super) fn check_key(key: &str) -> Result<(), SidecarError> {
-    if key.is_empty() || key.contains("||") {
-        let message = "a key is not empty and does not contain ||".to_owned();
-        return Err(SidecarError::Refused { status: 400, message });
-    }
-    Ok(())
-}
-
-/// Rounded up: a value never vanishes before its time.
-fn whole_seconds(ttl: Duration) -> Duration {
-    Duration::from_secs(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(Duration::from_secs(1))
 }

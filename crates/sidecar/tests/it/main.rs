@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod conformance;
+mod dapr;
+mod daprd;
 mod local;
 mod property;
 mod routes;
