@@ -145,7 +145,7 @@ async fn rows_above(conn: &mut AsyncPgConnection, after: Position) -> DbResult<b
 }
 
 /// Refuses a position whose own month has been dropped: events after it may be gone with it.
-async fn check(conn: &mut AsyncPgConnection, at: Position) -> DbResult<()> {
+pub(crate) async fn check(conn: &mut AsyncPgConnection, at: Position) -> DbResult<()> {
     let Some(floor) = at.floor_time() else { return Ok(()) };
     let first = Statement::<(Nullable<Text>,)>::new(
         "SELECT min(right(c.relname, 7)) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \

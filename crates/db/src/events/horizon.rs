@@ -1,15 +1,24 @@
 //! The horizon: below it all transactions have ended, so that a tail misses nothing. It belongs to the whole
 //! server, so an idle transaction in any database holds it back; this tells which.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
 
 use super::metrics;
-use crate::{error::DbResult, statement::Statement};
+use crate::{error::DbResult, pool::Database, statement::Statement};
+
+/// How often the horizon of a process with followers is looked at.
+const WATCH_PAUSE: Duration = Duration::from_secs(10);
+/// Our own write transactions end before this, in seconds; an older one is somebody's fault.
+const OLD_SECONDS: f64 = 60.0;
 
 /// How far the tail must stay behind, and why.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,8 +51,8 @@ pub struct HorizonHolder {
 }
 
 /// Since when the horizon has stood where it stands, as this process saw it, for where the holder is hidden.
-#[derive(Default)]
-pub(crate) struct Observed(Mutex<Option<(i64, Instant)>>);
+#[derive(Clone, Default)]
+pub(crate) struct Observed(Arc<Mutex<Option<(i64, Instant)>>>);
 
 impl Observed {
     fn seconds_at(&self, txid: i64) -> f64 {
@@ -91,4 +100,31 @@ pub(crate) async fn report(conn: &mut AsyncPgConnection, observed: &Observed) ->
     };
     metrics::horizon_age(age_seconds);
     Ok(HorizonReport { txid, behind, age_seconds, holder })
+}
+
+/// Keeps the metric up to date while there are followers, and names whoever holds them up.
+pub(crate) async fn watch(db: Database, observed: Observed) {
+    let mut warned = false;
+    loop {
+        if let Ok(report) = look(&db, &observed).await {
+            let old = report.age_seconds > OLD_SECONDS;
+            if old && !warned {
+                let holder = report.holder.as_ref();
+                warn!(
+                    horizon.age_seconds = report.age_seconds,
+                    holder.pid = holder.and_then(|h| h.pid),
+                    holder.database = holder.and_then(|h| h.database.as_deref()),
+                    holder.application = holder.and_then(|h| h.application.as_deref()),
+                    "an open transaction holds up all tails of the event log"
+                );
+            }
+            warned = old;
+        }
+        sleep(WATCH_PAUSE).await;
+    }
+}
+
+async fn look(db: &Database, observed: &Observed) -> DbResult<HorizonReport> {
+    let mut conn = db.conn().await?;
+    report(&mut conn, observed).await
 }

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use futures_util::Stream;
 use mesh_six_core::{
-    Event, StoredEvent,
+    ApiError, Event, StoredEvent,
     event::{EventFilter, Position},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -37,6 +37,8 @@ use crate::{
 
 /// Tasks that write. Two hide each other's commits; more gain nothing on one log.
 const WRITERS: usize = 2;
+/// Most events of one append: they are one transaction, and none may outlive a minute.
+const MAX_APPEND: usize = 20_000;
 /// How long closing waits for events that were taken in.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -86,13 +88,16 @@ impl EventLog {
         log
     }
 
-    /// Appends `events` in the given order and returns once all are committed, in one transaction; concurrent calls
-    /// share commits. One event that is refused refuses all. A caller that goes away leaves all or nothing behind.
+    /// Appends `events`, at most 20,000, in the given order and returns once all are committed, in one transaction;
+    /// concurrent calls share commits. One event that is refused refuses all. A caller that goes away leaves all or nothing behind.
     /// [`DbError::Unavailable`]: nothing was written, unless the connection was lost for good; keyed events are safe
     /// to append again.
     pub async fn append(&self, events: Vec<Event>) -> DbResult<Vec<Appended>> {
         if events.is_empty() {
             return Ok(Vec::new());
+        }
+        if events.len() > MAX_APPEND {
+            return Err(ApiError::validation("events", format!("at most {MAX_APPEND} at once")).into());
         }
         let now = self.now().await?;
         let entries = events.into_iter().map(|e| Entry::checked(e, now)).collect::<Result<Vec<_>, _>>()?;
@@ -192,7 +197,10 @@ impl EventLog {
     /// exists in its details.
     pub fn follow(&self, from: Position) -> impl Stream<Item = DbResult<StoredEvent>> + Send + 'static + use<> {
         let inner = &self.inner;
-        inner.listening.get_or_init(|| inner.spawn(inner.waker.clone().run_listen(inner.db.clone())));
+        inner.listening.get_or_init(|| {
+            inner.spawn(inner.waker.clone().run_listen(inner.db.clone()));
+            inner.spawn(horizon::watch(inner.db.clone(), inner.observed.clone()));
+        });
         follow::follow(inner.db.clone(), &inner.waker, inner.ended.clone(), from)
     }
 
@@ -200,6 +208,13 @@ impl EventLog {
     pub async fn head(&self) -> DbResult<Position> {
         let mut conn = self.inner.db.conn().await?;
         read::head(&mut conn).await
+    }
+
+    /// Refuses a position whose month has been dropped, as [`Self::follow`] does with its first look: for callers
+    /// who must answer before they read.
+    pub async fn check(&self, position: Position) -> DbResult<()> {
+        let mut conn = self.inner.db.conn().await?;
+        follow::check(&mut conn, position).await
     }
 
     /// How far behind the newest transaction the tail must stay, since when, and because of whom.

@@ -23,6 +23,8 @@ use crate::{
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(900)];
 /// A try that takes longer has met a server that does not answer. The server gives up first.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// What is added to it for each statement after the first.
+const PATIENCE_PER_CHUNK: Duration = Duration::from_secs(1);
 /// The server's part of it.
 const SESSION: &str = "SET statement_timeout = '6s'";
 /// How long a batch waits for other people's locks.
@@ -81,6 +83,8 @@ impl Writer {
         key: &BatchKey,
         wait: Duration,
     ) -> DbResult<Vec<Appended>> {
+        let chunks = u32::try_from(entries.len() / insert::CHUNK).unwrap_or(u32::MAX);
+        let patience = PATIENCE + PATIENCE_PER_CHUNK.saturating_mul(chunks);
         let mut lost = false;
         let mut pauses = PAUSES.into_iter();
         loop {
@@ -91,9 +95,9 @@ impl Writer {
                 }
                 self.attempt(entries, key, wait).await
             };
-            let result = match timeout(PATIENCE, attempt).await {
+            let result = match timeout(patience, attempt).await {
                 Ok(result) => result,
-                Err(_) => Err(DbError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs()))),
+                Err(_) => Err(DbError::Unavailable(format!("no answer within {} s", patience.as_secs()))),
             };
             let result = match result {
                 Ok(appended) if lost => self.found(entries, appended).await,
