@@ -47,8 +47,8 @@ pub(crate) fn wanted() -> bool {
 /// Runs the container test; brings an engine up and makes an image where they are missing.
 pub(crate) fn test() -> Result<()> {
     let engine = Engine::get()?;
-    let mut test =
-        cargo(&["test", "--package", "mesh-six-testing", "--test", "it", "--", "--ignored", "testcontainers_"]);
+    // With all crates, since asking for one alone would build its dependencies again, with fewer features.
+    let mut test = cargo(&["test", "--workspace", "--test", "it", "--", "--ignored", "testcontainers_"]);
     test.env_remove("TEST_DATABASE_URL").env("RUST_LIB_BACKTRACE", "0");
     if let Some(host) = &engine.host {
         test.env("DOCKER_HOST", host);

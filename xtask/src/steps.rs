@@ -48,6 +48,14 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Where cargo builds, which the environment or a configuration file may have moved.
+pub(crate) fn target_folder() -> Result<PathBuf> {
+    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
+    let (_, rest) = metadata.split_once(r#""target_directory":""#).context("cargo metadata names no target folder")?;
+    let (folder, _) = rest.split_once('"').context("cargo metadata was cut")?;
+    Ok(folder.into())
+}
+
 /// A program whose output is shown. It never waits for input.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     packages::{Need, ensure},
-    steps::{self, cargo, output},
+    steps::{self, cargo, target_folder},
 };
 
 /// Sets up what is missing, builds the program and becomes it, so that Ctrl-C and the exit code are its own.
@@ -50,12 +50,4 @@ fn link(program: &Path) {
     if !taken && (fs::remove_file(&link).is_ok() || !link.exists()) && symlink(program, &link).is_ok() {
         eprintln!("the command mesh-six is now {}", link.display());
     }
-}
-
-/// Where cargo builds, which the environment or a configuration file may have moved.
-fn target_folder() -> Result<PathBuf> {
-    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
-    let (_, rest) = metadata.split_once(r#""target_directory":""#).context("cargo metadata names no target folder")?;
-    let (folder, _) = rest.split_once('"').context("cargo metadata was cut")?;
-    Ok(folder.into())
 }
