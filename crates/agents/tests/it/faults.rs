@@ -139,3 +139,32 @@ async fn a_delivery_while_the_database_is_away_comes_again() {
     running.end().await;
     assert_eq!(agent.runs(), 2);
 }
+
+#[tokio::test]
+async fn an_event_that_can_never_be_written_does_not_cost_the_result() {
+    let mesh = Mesh::new().await;
+    let running = mesh.start(Tiny::new(1)).await;
+    let request = request("tiny", json!({"do": "tell nonsense"}));
+    mesh.dispatch(TINY, &request).await;
+    assert!(mesh.result(request.id).await.success);
+    running.end().await;
+    assert_eq!(mesh.events(request.id).await, ["task.result"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_database_refuses_becomes_a_failure() {
+    let mesh = Mesh::new().await;
+    let refusal = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION 'not this one'; END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON agent_inbox FOR EACH ROW
+            WHEN (NEW.result -> 'success' = 'true') EXECUTE FUNCTION refuse()";
+    mesh.client().await.batch_execute(refusal).await.unwrap();
+    let running = mesh.start(Tiny::new(1)).await;
+    let request = request("tiny", json!({}));
+    mesh.dispatch(TINY, &request).await;
+    let error = mesh.result(request.id).await.error.unwrap();
+    let told = (error.error_type, error.message.as_str());
+    assert_eq!(told, (ErrorType::Unhandled, "the agent's answer could not be stored"));
+    running.end().await;
+    assert_eq!(mesh.events(request.id).await, ["task.result"]);
+}

@@ -7,7 +7,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use mesh_six_core::{
-    ApiError, ErrorType,
+    ApiError, ErrorType, Event,
     agent::AgentCapability,
     task::{TaskError, TaskRequest},
 };
@@ -54,6 +54,10 @@ impl Agent for Tiny {
             Some("wait") => {
                 cx.progress("waiting", Some(json!({"for": "the gate"})));
                 self.gate.acquire().await.unwrap().forget();
+            }
+            Some("tell nonsense") => {
+                let event = Event::new("Not A Type", TINY, cx.trace_id, json!({})).of_task(task.id);
+                cx.generator.sink.send(event);
             }
             Some("fail") => return Err(ApiError::new(ErrorType::ApiError, "the upstream failed").into()),
             Some("large") => return Ok(json!({"response": "x".repeat(200 * 1024)})),

@@ -66,3 +66,21 @@ impl AgentConfig {
         definition
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::MapEnv;
+
+    #[test]
+    fn the_environment_gives_another_identity() {
+        let definition = AgentDefinition::new("simple-agent", "Simple Agent", Vec::new());
+        let read = |pairs: &[(&str, &str)]| {
+            let common = CommonConfig::from_env(&MapEnv::new(pairs.iter().copied()), "simple-agent").unwrap();
+            AgentConfig::from_common(&common, false).apply(definition.clone())
+        };
+        assert_eq!(read(&[]), definition);
+        let other = read(&[("AGENT_ID", "second"), ("AGENT_NAME", "The Second")]);
+        assert_eq!((other.app_id.as_str(), other.name.as_str()), ("second", "The Second"));
+    }
+}
