@@ -3,13 +3,13 @@
 use mesh_six_testing::TestDatabase;
 use serde_json::{Value, json};
 
-use crate::mesh::Mesh;
+use crate::mesh::{Mesh, http};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_requests_are_refused_by_field() {
     let database = TestDatabase::new().await;
     let mesh = Mesh::start(&[], &[("DATABASE_URL", database.url())]);
-    let client = reqwest::Client::new();
+    let client = http();
     let tasks = format!("{}/api/v1/tasks", mesh.url);
     let good = json!({"capability": "general-query", "payload": {"query": "x"}});
     let with = |field: &str, value: Value| {
@@ -69,6 +69,6 @@ async fn with_a_token_nobody_gets_in_without_it() {
     let output = mesh.run(&["submit", "hello", "--api-token", "s3cret"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     for open in ["healthz", "readyz", "version", "metrics"] {
-        assert_eq!(reqwest::get(format!("{}/{open}", mesh.url)).await.unwrap().status(), 200, "{open}");
+        assert_eq!(http().get(format!("{}/{open}", mesh.url)).send().await.unwrap().status(), 200, "{open}");
     }
 }

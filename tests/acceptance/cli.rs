@@ -10,7 +10,14 @@ fn run(args: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn help_has_examples() {
-    for args in [&["--help"][..], &["submit", "--help"], &["events", "--help"], &["events", "query", "--help"], &["up", "--help"], &["migrate", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["submit", "--help"],
+        &["events", "--help"],
+        &["events", "query", "--help"],
+        &["up", "--help"],
+        &["migrate", "--help"],
+    ] {
         let (code, out, err) = run(args);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{args:?}");
         insta::assert_snapshot!(format!("help {}", args[..args.len() - 1].join(" ")).trim(), out);

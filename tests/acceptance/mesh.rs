@@ -20,7 +20,15 @@ const START: Duration = Duration::from_secs(90);
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for name in ["DATABASE_URL", "PG_PRIMARY_URL", "DATABASE_DIRECT_URL", "LITELLM_BASE_URL", "LLM_MODEL", "API_TOKEN", "RUST_LOG"] {
+    for name in [
+        "DATABASE_URL",
+        "PG_PRIMARY_URL",
+        "DATABASE_DIRECT_URL",
+        "LITELLM_BASE_URL",
+        "LLM_MODEL",
+        "API_TOKEN",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     command
@@ -136,7 +144,8 @@ impl Drop for Mesh {
         if self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
             self.signal("TERM");
             let begun = Instant::now();
-            while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && begun.elapsed() < Duration::from_secs(30) {
+            while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && begun.elapsed() < Duration::from_secs(30)
+            {
                 std::thread::sleep(Duration::from_millis(20));
             }
             let _ = self.child.kill();
@@ -148,4 +157,10 @@ impl Drop for Mesh {
 /// A port that is free now.
 pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// An HTTP client; TLS needs its provider even where none is spoken.
+pub(crate) fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
 }

@@ -8,7 +8,7 @@ use std::{
 use mesh_six_testing::{Reply, StubModel, TestServer, wait_for};
 use serde_json::{Value, json};
 
-use crate::mesh::Mesh;
+use crate::mesh::{self, Mesh};
 
 /// How long the database stays away.
 const OUTAGE: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
         if slow { answer.after(Duration::from_secs(4)) } else { answer }
     });
     let mesh = Mesh::start(&["--llm-url", model.url(), "--model", "stub"], &[("DATABASE_URL", &server.url())]);
-    let http = reqwest::Client::new();
+    let http = mesh::http();
     let tasks = format!("{}/api/v1/tasks", mesh.url);
     let post = |query: String| {
         let request = http.post(&tasks).json(&json!({"capability": "general-query", "payload": {"query": query}}));
@@ -61,7 +61,8 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
         tokio::time::sleep(OUTAGE).await;
         server.restart().await;
         let before = accepted.load(Ordering::Relaxed);
-        wait_for(Duration::from_secs(60), async || (accepted.load(Ordering::Relaxed) >= before + 5).then_some(())).await;
+        wait_for(Duration::from_secs(60), async || (accepted.load(Ordering::Relaxed) >= before + 5).then_some(()))
+            .await;
         stop.store(true, Ordering::Relaxed);
     };
     tokio::join!(load, outage);
@@ -77,7 +78,10 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
     // The attempts that were at the model when the database went finished, and did not run again.
     let slow = "SELECT count(*) FROM orchestrator_tasks WHERE payload->>'query' LIKE 'slow%' AND attempts = 1";
     assert_eq!(count(slow).await, i64::try_from(IN_FLIGHT).unwrap());
-    assert_eq!(model.calls().iter().filter(|c| c.last("user").is_some_and(|t| t.starts_with("slow"))).count(), IN_FLIGHT);
+    assert_eq!(
+        model.calls().iter().filter(|c| c.last("user").is_some_and(|t| t.starts_with("slow"))).count(),
+        IN_FLIGHT
+    );
     // Each fact once, by whichever path.
     for event_type in ["task.submitted", "task.completed", "task.result"] {
         let sql = format!("SELECT count(*) FROM mesh_six_events WHERE event_type = '{event_type}'");

@@ -53,7 +53,8 @@ fn a_missing_postgresql_is_told() {
     // In a mount namespace of its own, where the folders that hold PostgreSQL are empty.
     let script = "for d in /usr/lib/postgresql /usr/local/bin /usr/local/pgsql; do \
         [ -d $d ] && mount -t tmpfs none $d; done; PATH=/bin exec \"$0\" up --port 0 --data-dir \"$1\"";
-    let output = Command::new("unshare").args(["-m", "sh", "-c", script, BINARY, &data]).env_remove("DATABASE_URL").output();
+    let output =
+        Command::new("unshare").args(["-m", "sh", "-c", script, BINARY, &data]).env_remove("DATABASE_URL").output();
     refused(&output.unwrap(), 1, &["PostgreSQL 15 or newer was not found", "apt-get install"]);
     assert_eq!(running(&data), "");
 }
@@ -62,8 +63,10 @@ fn a_missing_postgresql_is_told() {
 fn a_full_disk_is_told() {
     let folder = data_folder();
     let data = folder.path().join("data").display().to_string();
-    let script = "mkdir \"$1\" && mount -t tmpfs -o size=8m none \"$1\" && exec \"$0\" up --port 0 --data-dir \"$1\"";
-    let output = Command::new("unshare").args(["-m", "sh", "-c", script, BINARY, &data]).env_remove("DATABASE_URL").output();
+    let script =
+        "mkdir \"$1\" && mount -t tmpfs -o size=8m,mode=700 none \"$1\" && exec \"$0\" up --port 0 --data-dir \"$1\"";
+    let output =
+        Command::new("unshare").args(["-m", "sh", "-c", script, BINARY, &data]).env_remove("DATABASE_URL").output();
     refused(&output.unwrap(), 1, &["disk is full"]);
     assert_eq!(running(&data), "");
 }

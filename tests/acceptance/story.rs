@@ -85,7 +85,8 @@ async fn both_paths_together_give_one_row_a_fact() {
     let database = TestDatabase::new().await;
     let mesh = Mesh::start(&[], &[("DATABASE_URL", database.url())]);
     let (code, out) = {
-        let output = mesh.run(&["submit", "--file", concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/tasks.jsonl")]);
+        let output =
+            mesh.run(&["submit", "--file", concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/tasks.jsonl")]);
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     assert_eq!(code, Some(0), "{out}");
@@ -97,7 +98,14 @@ async fn both_paths_together_give_one_row_a_fact() {
         .await
         .unwrap();
     assert!(doubled.is_empty(), "{} keys are there twice", doubled.len());
-    for (event_type, count) in [("task.submitted", 20_i64), ("task.dispatched", 20), ("task.result", 20), ("task.completed", 20), ("llm.call", 20), ("llm.response", 20)] {
+    for (event_type, count) in [
+        ("task.submitted", 20_i64),
+        ("task.dispatched", 20),
+        ("task.result", 20),
+        ("task.completed", 20),
+        ("llm.call", 20),
+        ("llm.response", 20),
+    ] {
         let row = client
             .query_one("SELECT count(*) FROM mesh_six_events WHERE event_type = $1", &[&event_type])
             .await

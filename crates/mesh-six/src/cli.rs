@@ -319,7 +319,8 @@ pub(crate) struct PartitionsArgs {
 
 /// A time in RFC 3339, or how long ago.
 fn when(text: &str) -> Result<DateTime<Utc>, String> {
-    let wrong = || format!("{text:?} is neither a time such as 2026-11-23T08:00:00Z nor a span such as 30s, 15m, 1h, 7d");
+    let wrong =
+        || format!("{text:?} is neither a time such as 2026-11-23T08:00:00Z nor a span such as 30s, 15m, 1h, 7d");
     if let Ok(time) = text.parse::<DateTime<Utc>>() {
         return Ok(time);
     }

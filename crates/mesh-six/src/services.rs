@@ -94,8 +94,9 @@ impl Service {
                 Ok(Self::EventLogger(event_logger::start(event_logger::Deps { db, log, app_token }, shutdown)))
             }
             _ => {
-                let agent = mesh_six_agents::find(name)
-                    .ok_or_else(|| Exit::usage(format!("{name} is not built yet; `mesh-six services` lists what is")))?;
+                let agent = mesh_six_agents::find(name).ok_or_else(|| {
+                    Exit::usage(format!("{name} is not built yet; `mesh-six services` lists what is"))
+                })?;
                 let model = parts.model.clone().ok_or_else(|| Exit::usage(format!("{name} needs a model")))?;
                 let database = parts.storage.clone().map(|s| AgentDatabase { db: s.db, log: s.log, sink: s.sink });
                 let config = parts.agent.clone();

@@ -1,6 +1,9 @@
 //! A task as the API shows it.
 
-use mesh_six_core::{TraceId, Usage, task::{TaskError, TaskStatus}};
+use mesh_six_core::{
+    TraceId, Usage,
+    task::{TaskError, TaskStatus},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -34,7 +34,9 @@ async fn follow(client: &Client, args: &TailArgs) -> anyhow::Result<ExitCode> {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                     match open(client, args, position.as_deref()).await {
                         Ok(lines) => break lines,
-                        Err(error) if error.downcast_ref::<mesh_six_core::ApiError>().is_some_and(|e| !e.is_transient()) => {
+                        Err(error)
+                            if error.downcast_ref::<mesh_six_core::ApiError>().is_some_and(|e| !e.is_transient()) =>
+                        {
                             return Err(error);
                         }
                         Err(_) => {}

@@ -36,8 +36,7 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
         .await;
     bar.finish_and_clear();
     results.sort_by_key(|(i, _)| *i);
-    let completed =
-        results.iter().filter(|(_, r)| r.as_ref().is_ok_and(|t| t.status == TaskStatus::Completed)).count();
+    let completed = results.iter().filter(|(_, r)| r.as_ref().is_ok_and(|t| t.status == TaskStatus::Completed)).count();
     if args.output.json {
         for (i, result) in &results {
             output::json(&match result {
