@@ -64,7 +64,7 @@ fn a_full_disk_is_told() {
     let folder = data_folder();
     let data = folder.path().join("data").display().to_string();
     let script =
-        "mkdir \"$1\" && mount -t tmpfs -o size=8m,mode=700 none \"$1\" && exec \"$0\" up --port 0 --data-dir \"$1\"";
+        "mkdir \"$1\" && mount -t tmpfs -o size=8m,mode=711 none \"$1\" && exec \"$0\" up --port 0 --data-dir \"$1\"";
     let output =
         Command::new("unshare").args(["-m", "sh", "-c", script, BINARY, &data]).env_remove("DATABASE_URL").output();
     refused(&output.unwrap(), 1, &["disk is full"]);
