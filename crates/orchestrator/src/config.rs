@@ -119,6 +119,8 @@ impl OrchestratorConfig {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used)]
+
     use mesh_six_runtime::MapEnv;
 
     use super::*;

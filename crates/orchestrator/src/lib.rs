@@ -66,7 +66,7 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
     let health = HealthState::new();
     health.not_ready("database", "not asked yet");
     let app_token = config.app_token.clone();
-    let (relay, lanes) = relay::new(config.clone());
+    let (relay, lanes) = relay::new(&config);
     let engine = Arc::new(Engine::new(db, registry, config, relay));
     lanes.spawn(&background, &engine, &sidecar);
     let (e, stop) = (Arc::clone(&engine), background.token());

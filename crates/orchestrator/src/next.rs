@@ -52,6 +52,8 @@ pub(crate) fn next(
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used)]
+
     use mesh_six_core::{
         ErrorType,
         agent::{AgentCapability, AgentStatus},

@@ -69,13 +69,11 @@ impl Probes {
     }
 
     async fn is_well(&self, app_id: &str, url: &str) -> bool {
-        match self.allowed(app_id, url) {
-            Some(url) => self.probe(url).await,
-            None => {
-                tracing::warn!(agent.id = app_id, "a health check names a host that may not be probed");
-                false
-            }
-        }
+        let Some(url) = self.allowed(app_id, url) else {
+            tracing::warn!(agent.id = app_id, "a health check names a host that may not be probed");
+            return false;
+        };
+        self.probe(url).await
     }
 
     fn allowed(&self, app_id: &str, url: &str) -> Option<Url> {

@@ -50,7 +50,7 @@ pub(crate) struct Lanes {
 }
 
 /// A relay and what runs it.
-pub(crate) fn new(config: OrchestratorConfig) -> (Relay, Lanes) {
+pub(crate) fn new(config: &OrchestratorConfig) -> (Relay, Lanes) {
     let (requests, requests_out) = mpsc::channel(LANE);
     let (events, events_out) = mpsc::channel(LANE);
     let claimant = Claimant::new(config.lease);

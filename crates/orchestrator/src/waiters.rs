@@ -69,6 +69,8 @@ impl Drop for Waiter {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used)]
+
     use super::*;
 
     #[tokio::test]

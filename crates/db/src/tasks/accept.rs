@@ -58,8 +58,8 @@ pub async fn accept(
         let attempt = work.lock_attempt(conn, key.attempt).await?;
         let asked = attempt.as_ref().is_some_and(|a| a.agent_id == key.agent_id);
         let answer = match (stored(conn, key).await?, message) {
-            (Stored::Answer(answer), None) => answer,
-            (Stored::Answer(answer), Some(m)) if answer.result.result_hash == m.result_hash => answer,
+            (Stored::Answer(answer), None) => *answer,
+            (Stored::Answer(answer), Some(m)) if answer.result.result_hash == m.result_hash => *answer,
             (Stored::Nothing, Some(m)) if (believe || !asked) && m.result_ref.is_none() => unconfirmed(m, &work),
             (_, Some(m)) => {
                 let event = catalogue::task_result_rejected(m, work.row.summary.trace(), RejectReason::Forged);
@@ -79,7 +79,7 @@ pub async fn accept(
 
 /// What the inbox has for `key`.
 pub(super) enum Stored {
-    Answer(Answer),
+    Answer(Box<Answer>),
     Unreadable,
     Unanswered,
     Nothing,
@@ -96,7 +96,7 @@ pub(super) async fn stored(conn: &mut AsyncPgConnection, key: &InboxKey) -> DbRe
         None => Stored::Nothing,
         Some(InboxRow { result: None, .. } | InboxRow { result_hash: None, .. }) => Stored::Unanswered,
         Some(row) => match read::<TaskResult>(row.result.as_ref()) {
-            Some(result) => Stored::Answer(Answer { result, confirmed: true, taken: row.taken_at.is_some() }),
+            Some(result) => Stored::Answer(Box::new(Answer { result, confirmed: true, taken: row.taken_at.is_some() })),
             None => Stored::Unreadable,
         },
     })

@@ -56,9 +56,10 @@ pub async fn lost(conn: &mut AsyncPgConnection, key: &InboxKey, claimant: Claima
             return Ok(Change::unknown());
         };
         let gone = attempt.outcome.is_none() && !work.is_final() && lease_over(conn, key, work.now).await?;
-        let verdict = match gone {
-            true => unanswered(conn, &mut work, &attempt, ErrorType::Unavailable).await?,
-            false => Verdict::Unchanged,
+        let verdict = if gone {
+            unanswered(conn, &mut work, &attempt, ErrorType::Unavailable).await?
+        } else {
+            Verdict::Unchanged
         };
         work.finish(conn, verdict, claimant).await
     })

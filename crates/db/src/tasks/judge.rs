@@ -52,7 +52,7 @@ pub(super) fn rule(case: Case<'_>) -> Ruling {
 mod tests {
     use super::*;
 
-    fn case<'a>(task: TaskStatus, outcome: Option<&'a str>, success: bool) -> Case<'a> {
+    fn case(task: TaskStatus, outcome: Option<&str>, success: bool) -> Case<'_> {
         Case { task, attempt: Some(("a", outcome)), agent: "a", success, taken: false }
     }
 

@@ -1,0 +1,13 @@
+//! The orchestrator with a real PostgreSQL, the local mesh and agents that do as the test says.
+#![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
+
+mod agent;
+mod http;
+mod outage;
+mod property;
+mod races;
+mod recovery;
+mod results;
+mod retry;
+mod rig;
+mod routing;
