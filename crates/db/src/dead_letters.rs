@@ -1,14 +1,23 @@
 //! Messages that failed for good: kept with their reason until somebody replays or discards them.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
-use diesel::upsert::excluded;
+use diesel::{
+    dsl::{Add, Eq},
+    prelude::*,
+    upsert::excluded,
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use mesh_six_core::hash::hex;
+use sha2::{Digest, Sha256};
 
 use crate::{error::DbResult, schema::dead_letters};
 
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 1_000;
+/// The longest name that is kept as it is, in bytes: the four of the key must fit into a row of its index.
+const MAX_NAME: usize = 512;
 
 /// A message as it is stored; its key is app-id, topic, source and id, so a message fails once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,17 +65,21 @@ pub struct StoredLetter {
     pub last_at: DateTime<Utc>,
 }
 
-/// Stores `letters`. One that is there already keeps the reason that its handler gave; the copy that the broker
-/// forwards after the handler's DROP adds nothing but the time.
+/// Stores `letters`. A reason adds itself to a letter that is there already; the copy that the broker forwards
+/// after a handler's DROP has none, and adds nothing to the letter that the handler stored. A letter that was
+/// replayed and failed again waits again.
 pub async fn store(conn: &mut AsyncPgConnection, letters: &[DeadLetter]) -> DbResult<()> {
     for letter in letters {
-        let reason = letter.reason.as_deref().map(|r| r.chars().take(MAX_REASON).collect::<String>().replace('\0', "?"));
+        let names = [&letter.app_id, &letter.topic, &letter.source, &letter.id].map(|name| storable(name));
+        let reason =
+            letter.reason.as_deref().map(|r| r.chars().take(MAX_REASON).collect::<String>().replace('\0', "?"));
         let told = reason.is_some();
+        let [app_id, topic, source, id] = &names;
         let row = (
-            dead_letters::app_id.eq(&letter.app_id),
-            dead_letters::topic.eq(&letter.topic),
-            dead_letters::source.eq(&letter.source),
-            dead_letters::id.eq(&letter.id),
+            dead_letters::app_id.eq(app_id),
+            dead_letters::topic.eq(topic),
+            dead_letters::source.eq(source),
+            dead_letters::id.eq(id),
             dead_letters::envelope.eq(&letter.envelope),
             dead_letters::reason.eq(reason.unwrap_or_else(|| UNTOLD.to_owned())),
         );
@@ -77,17 +90,51 @@ pub async fn store(conn: &mut AsyncPgConnection, letters: &[DeadLetter]) -> DbRe
             dead_letters::id,
         ));
         if told {
-            let change = (
-                dead_letters::reason.eq(excluded(dead_letters::reason)),
-                dead_letters::tries.eq(dead_letters::tries + 1),
-                dead_letters::last_at.eq(diesel::dsl::now),
-            );
+            let change = (dead_letters::reason.eq(excluded(dead_letters::reason)), failed_again());
             insert.do_update().set(change).execute(conn).await?;
-        } else {
-            insert.do_update().set(dead_letters::last_at.eq(diesel::dsl::now)).execute(conn).await?;
+        } else if !known(conn, topic, source, id).await? {
+            insert.do_nothing().execute(conn).await?;
         }
     }
     Ok(())
+}
+
+/// `name` if it can be kept and indexed, else its hash, so that the same message still has the same key. Names
+/// come from strangers, and one that cannot be stored would bring its message back for ever.
+fn storable(name: &str) -> Cow<'_, str> {
+    if name.len() <= MAX_NAME && !name.contains('\0') {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(format!("sha256:{}", hex(&Sha256::digest(name))))
+}
+
+type FailedAgain = (
+    Eq<dead_letters::tries, Add<dead_letters::tries, i32>>,
+    Eq<dead_letters::state, &'static str>,
+    Eq<dead_letters::last_at, diesel::dsl::now>,
+);
+
+/// What changes in a letter whose message fails once more.
+fn failed_again() -> FailedAgain {
+    (
+        dead_letters::tries.eq(dead_letters::tries + 1),
+        dead_letters::state.eq("waiting"),
+        dead_letters::last_at.eq(diesel::dsl::now),
+    )
+}
+
+/// Whether the message is stored already, for whichever app: a forwarded copy does not tell whose it was.
+/// Where it was replayed in the meantime, the copy is of a new failure.
+async fn known(conn: &mut AsyncPgConnection, topic: &str, source: &str, id: &str) -> DbResult<bool> {
+    let same = || {
+        dead_letters::table
+            .filter(dead_letters::topic.eq(topic))
+            .filter(dead_letters::source.eq(source))
+            .filter(dead_letters::id.eq(id))
+    };
+    let replayed = same().filter(dead_letters::state.eq("replayed"));
+    diesel::update(replayed).set(failed_again()).execute(conn).await?;
+    Ok(diesel::select(diesel::dsl::exists(same())).get_result(conn).await?)
 }
 
 /// The newest letters, at most `limit`.

@@ -10,10 +10,8 @@ use crate::ingest::{DeadLetters, Intake, TaskEvents, TaskProgressNotes, TaskResu
 /// One pub/sub component per subscription: a component with several left messages behind after a broker's
 /// restart (dapr-measured.md §1c). All speak to one broker and exchange.
 pub(crate) fn subscriptions(intake: &Intake) -> Vec<(Subscription, Arc<dyn BulkHandler>)> {
-    let mut dead = Subscription::bulk("events-dead", DEAD_LETTER, "/events/dead-letter", 100, 20);
     // The last stop: bytes as they are, and nowhere else to go.
-    dead.dead_letter_topic = None;
-    dead.metadata.insert("rawPayload".to_owned(), "true".to_owned());
+    let dead = Subscription::bulk("events-dead", DEAD_LETTER, "/events/dead-letter", 100, 20).raw_payload();
     vec![
         (
             Subscription::bulk("events-results", TASK_RESULTS, "/events/task-results", 100, 10),

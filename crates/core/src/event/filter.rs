@@ -12,9 +12,9 @@ pub const DEFAULT_LIMIT: i64 = 100;
 /// The most rows that one query returns; page on with `after` or `before`.
 pub const MAX_LIMIT: i64 = 1_000;
 
-/// All given conditions must hold.
+/// All given conditions must hold. An unknown one is refused: misspelt and ignored, it would return everything.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema, utoipa::IntoParams)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventFilter {
     /// Of this trace.

@@ -1,7 +1,10 @@
 //! `GET /api/v1/events`.
 
 use axum::{Json, extract::State};
-use mesh_six_core::{StoredEvent, event::{EventFilter, Position}};
+use mesh_six_core::{
+    StoredEvent,
+    event::{EventFilter, Position},
+};
 use mesh_six_runtime::{HttpError, ValidQuery};
 use serde::Serialize;
 
@@ -30,6 +33,9 @@ pub(crate) async fn query(
     State(api): State<Api>,
     ValidQuery(filter): ValidQuery<EventFilter>,
 ) -> Result<Json<Page>, HttpError> {
+    if let Some(after) = filter.after {
+        api.log.check(after).await?;
+    }
     let events = api.log.query(&filter).await?;
     let full = i64::try_from(events.len()).unwrap_or(i64::MAX) >= filter.limit();
     let next = events.last().filter(|_| full).map(|e| e.position);

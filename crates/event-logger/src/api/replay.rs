@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt;
-use mesh_six_core::{ApiError, Validate, event::Position};
+use mesh_six_core::{
+    ApiError, Validate,
+    event::{EventFilter, Position},
+};
 use mesh_six_runtime::{HttpError, ValidPath, ValidQuery};
 use serde::Deserialize;
 
@@ -15,14 +18,15 @@ use super::Api;
 
 /// From where to replay.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct From {
+pub(crate) struct ReplayQuery {
     /// Only events after this position.
     #[param(value_type = Option<String>)]
     after: Option<Position>,
 }
 
-impl Validate for From {
+impl Validate for ReplayQuery {
     fn validate(&self) -> Result<(), ApiError> {
         Ok(())
     }
@@ -31,15 +35,23 @@ impl Validate for From {
 /// The events of one aggregate, such as `task:{id}`, in order, one JSON object a line.
 #[utoipa::path(
     get, path = "/api/v1/events/replay/{aggregate}", tag = "events",
-    params(("aggregate" = String, Path, description = "such as task:{id}"), From),
-    responses((status = 200, description = "JSON lines of StoredEvent", content_type = "application/x-ndjson"))
+    params(("aggregate" = String, Path, description = "such as task:{id}"), ReplayQuery),
+    responses(
+        (status = 200, description = "JSON lines of StoredEvent", content_type = "application/x-ndjson"),
+        (status = 400, description = "the aggregate or the position is none", body = mesh_six_core::error::ErrorBody),
+        (status = 410, description = "the position lies before the oldest event", body = mesh_six_core::error::ErrorBody),
+    )
 )]
 pub(crate) async fn replay(
     State(api): State<Api>,
     ValidPath(aggregate): ValidPath<String>,
-    ValidQuery(from): ValidQuery<From>,
+    ValidQuery(ReplayQuery { after }): ValidQuery<ReplayQuery>,
 ) -> Result<Response, HttpError> {
-    let mut events = Box::pin(api.log.replay(&aggregate, from.after));
+    EventFilter { aggregate_id: Some(aggregate.clone()), ..EventFilter::default() }.validate()?;
+    if let Some(after) = after {
+        api.log.check(after).await?;
+    }
+    let mut events = Box::pin(api.log.replay(&aggregate, after));
     // The first page decides the status: after it only the connection's end can tell of an error.
     let first = events.next().await.transpose()?;
     let lines = futures_util::stream::iter(first.map(Ok)).chain(events).map(|event| {

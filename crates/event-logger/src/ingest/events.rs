@@ -17,14 +17,16 @@ impl BulkHandler for TaskEvents {
     }
 
     async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
-        self.0.bury(delivery, reason).await
+        self.0.dropped(delivery, reason).await
     }
 }
 
 fn read(delivery: &Delivery) -> Result<Event, ApiError> {
     let event: Event = parse_value(delivery.event.data.clone())?;
-    if event.agent_id != ORCHESTRATOR || delivery.event.source != ORCHESTRATOR {
-        return Err(ApiError::validation("agentId", "only the orchestrator's facts come on this topic"));
+    for (field, who) in [("source", &delivery.event.source), ("agentId", &event.agent_id)] {
+        if who != ORCHESTRATOR {
+            return Err(ApiError::validation(field, "only the orchestrator's facts come on this topic"));
+        }
     }
     // Without a key the direct path's row could not be recognised, and the fact would be there twice.
     if event.idempotency_key.is_none() {

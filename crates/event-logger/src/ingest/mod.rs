@@ -8,8 +8,10 @@ mod dead;
 mod events;
 mod progress;
 mod results;
+#[cfg(test)]
+mod tests;
 
-use mesh_six_core::{ApiError, Event};
+use mesh_six_core::{ApiError, Event, text::shortened};
 use mesh_six_db::{
     Database, DbError,
     dead_letters::{self, DeadLetter},
@@ -46,77 +48,111 @@ impl From<ApiError> for Refusal {
 
 impl From<DbError> for Refusal {
     fn from(error: DbError) -> Self {
-        if error.is_transient() {
-            return Self::Later;
+        match error {
+            DbError::Unavailable(_) | DbError::Locked => Self::Later,
+            DbError::Refused(refusal) => Self::Bad(refusal),
+            DbError::Query(_) => {
+                // What the server said is for the log; the dead letter tells only the kind.
+                tracing::error!(error = &error as &dyn std::error::Error, "the database refused a message's query");
+                Self::Bad(error.into())
+            }
         }
-        Self::Bad(error.into())
     }
 }
 
 impl Intake {
     /// Writes the events of a batch in one go and answers each message.
     pub(crate) async fn take(&self, deliveries: &[Delivery], read: Vec<Result<Event, Refusal>>) -> Vec<Status> {
-        let (mut events, mut refusals) = (Vec::new(), Vec::new());
+        let (mut events, mut answers) = (Vec::new(), Vec::new());
         for one in read {
-            match one {
-                Ok(event) => {
-                    events.push(event);
-                    refusals.push(None);
-                }
-                Err(refusal) => refusals.push(Some(refusal)),
-            }
+            answers.push(one.map(|event| events.push(event)));
         }
         let mut written = self.log.append_each(events).await.into_iter();
-        let mut statuses = Vec::with_capacity(deliveries.len());
-        for (delivery, refusal) in deliveries.iter().zip(refusals) {
-            let refusal = match refusal {
-                Some(refusal) => Err(refusal),
-                None => match written.next() {
-                    Some(Ok(Appended::Written(_) | Appended::Duplicate)) => Ok(()),
-                    Some(Err(error)) => Err(error.into()),
-                    None => Err(Refusal::Later),
-                },
+        for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+            *answer = match written.next() {
+                Some(Ok(Appended::Written(_) | Appended::Duplicate)) => Ok(()),
+                Some(Err(error)) => Err(error.into()),
+                None => Err(Refusal::Later),
             };
-            statuses.push(match refusal {
-                Ok(()) => Status::Success,
-                Err(Refusal::Later) => Status::Retry,
-                Err(Refusal::Bad(error)) => self.drop(delivery, &error).await,
-            });
         }
-        statuses
+        self.answer(deliveries, &answers).await
     }
 
-    /// DROP once the reason is stored, else RETRY.
-    async fn drop(&self, delivery: &Delivery, error: &ApiError) -> Status {
-        let reason = match &error.field {
-            Some(field) => format!("{field}: {}", error.message),
-            None => error.message.clone(),
-        };
-        if self.bury(delivery, &reason).await { Status::Drop } else { Status::Retry }
+    /// One status each. Messages that are dropped become dead letters first, all at once.
+    async fn answer(&self, deliveries: &[Delivery], answers: &[Result<(), Refusal>]) -> Vec<Status> {
+        let bad = deliveries.iter().zip(answers).filter_map(|(delivery, answer)| match answer {
+            Err(Refusal::Bad(error)) => Some((delivery, error)),
+            _ => None,
+        });
+        let letters: Vec<DeadLetter> = bad.clone().map(|(d, error)| self.letter(d, &reason(error))).collect();
+        let buried = self.bury(&letters).await;
+        if buried {
+            bad.for_each(|(delivery, error)| tell(delivery, error));
+        }
+        answers
+            .iter()
+            .map(|answer| match answer {
+                Ok(()) => Status::Success,
+                Err(Refusal::Bad(_)) if buried => Status::Drop,
+                Err(_) => Status::Retry,
+            })
+            .collect()
     }
 
-    /// Stores a message of this app that will be dropped; false while the database is away.
-    pub(crate) async fn bury(&self, delivery: &Delivery, reason: &str) -> bool {
-        metrics::counter!("mesh_six_messages_refused_total", "topic" => delivery.topic.clone()).increment(1);
-        let letter = DeadLetter {
+    /// A message of this app that is dropped because of `reason`.
+    fn letter(&self, delivery: &Delivery, reason: &str) -> DeadLetter {
+        DeadLetter {
             app_id: self.app_id.clone(),
             topic: delivery.topic.clone(),
             source: delivery.event.source.clone(),
             id: delivery.event.id.clone(),
             envelope: delivery.bytes.to_vec(),
             reason: Some(reason.to_owned()),
-        };
-        self.store(&[letter]).await.is_ok()
+        }
+    }
+
+    /// Stores why `delivery` is dropped; false while the database is away.
+    pub(crate) async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
+        self.bury(&[self.letter(delivery, reason)]).await
+    }
+
+    /// Stores letters of messages that are about to be dropped; false while the database is away. Where it never
+    /// will, the messages are dropped all the same: the broker's copies then wait at the topic of dead letters.
+    async fn bury(&self, letters: &[DeadLetter]) -> bool {
+        match self.store(letters).await {
+            Ok(()) => true,
+            Err(error) => !error.is_transient(),
+        }
     }
 
     /// Stores dead letters.
     pub(crate) async fn store(&self, letters: &[DeadLetter]) -> Result<(), DbError> {
+        if letters.is_empty() {
+            return Ok(());
+        }
         let stored = async {
             let mut conn = self.db.conn().await?;
             dead_letters::store(&mut conn, letters).await
         };
         stored.await.inspect_err(|error| {
-            tracing::warn!(error = %error, letters = letters.len(), "dead letters were not stored; they will come again");
+            let error: &dyn std::error::Error = error;
+            tracing::warn!(error, letters = letters.len(), "dead letters were not stored");
         })
     }
+}
+
+/// What a dead letter says: the field, then what is wrong with it.
+fn reason(error: &ApiError) -> String {
+    match &error.field {
+        Some(field) => format!("{field}: {}", error.message),
+        None => error.message.clone(),
+    }
+}
+
+/// Counts and logs a message that is dropped. The error's text is for the dead letter: it may quote the message.
+fn tell(delivery: &Delivery, error: &ApiError) {
+    let Delivery { topic, event, .. } = delivery;
+    metrics::counter!("mesh_six_messages_refused_total", "topic" => topic.clone(), "cause" => "refused").increment(1);
+    let id = shortened(&event.id, 128);
+    tracing::warn!(messaging.topic = %topic, event.id = %id, field = error.field, "a message was refused");
 }

@@ -17,7 +17,7 @@ impl BulkHandler for TaskProgressNotes {
     }
 
     async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
-        self.0.bury(delivery, reason).await
+        self.0.dropped(delivery, reason).await
     }
 }
 

@@ -18,6 +18,7 @@ impl BulkHandler for TaskResults {
         let vouchers = match self.vouchers(&claims).await {
             Ok(vouchers) => vouchers,
             Err(Refusal::Later) => return vec![Status::Retry; deliveries.len()],
+            // No claim is at fault: its fields are typed, and texts that the database cannot take were refused.
             Err(Refusal::Bad(error)) => {
                 let refused = deliveries.iter().map(|_| Err(Refusal::Bad(error.clone()))).collect();
                 return self.0.take(&deliveries, refused).await;
@@ -26,16 +27,17 @@ impl BulkHandler for TaskResults {
         let mut vouchers = vouchers.into_iter();
         let events = parsed
             .into_iter()
-            .map(|result| {
+            .zip(&deliveries)
+            .map(|(result, delivery)| {
                 let result = result?;
-                Ok(judge(&result, &vouchers.next().unwrap_or(Voucher::Nobody))?)
+                Ok(judge(&result, &delivery.event.source, &vouchers.next().unwrap_or(Voucher::Nobody))?)
             })
             .collect();
         self.0.take(&deliveries, events).await
     }
 
     async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
-        self.0.bury(delivery, reason).await
+        self.0.dropped(delivery, reason).await
     }
 }
 
@@ -51,11 +53,12 @@ fn claim(result: &TaskResult) -> Claim {
 }
 
 /// Messages are hints (events.md §6): the inbox must hold the same answer, or, where the agent has no database,
-/// the agent must be the one that was asked.
-fn judge(result: &TaskResult, voucher: &Voucher) -> Result<Event, ApiError> {
+/// the agent must be the one that was asked and the message be its own.
+fn judge(result: &TaskResult, source: &str, voucher: &Voucher) -> Result<Event, ApiError> {
     match voucher {
         Voucher::Inbox(hash) if *hash == result.result_hash => Ok(catalogue::task_result(result, true)),
-        Voucher::Asked => Ok(catalogue::task_result(result, false)),
+        Voucher::Asked if source == result.agent_id => Ok(catalogue::task_result(result, false)),
+        Voucher::Asked => Err(ApiError::validation("source", "somebody else than the agent sent this")),
         Voucher::Inbox(_) => Err(ApiError::validation("resultHash", "the agent's inbox holds another answer")),
         Voucher::Unanswered => Err(ApiError::validation("resultHash", "the agent's inbox holds no answer yet")),
         Voucher::Nobody => Err(ApiError::validation("agentId", "nobody asked this agent for that attempt")),

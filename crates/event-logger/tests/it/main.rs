@@ -1,0 +1,16 @@
+//! Tests of the event logger: against PostgreSQL, through the routes that the sidecar and clients call.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
+
+mod api;
+mod ask;
+mod dead;
+mod malformed;
+mod outage;
+mod paths;
+mod ready;
+mod refusals;
+mod rig;
+mod samples;
+mod tail;
+mod vouching;
