@@ -18,6 +18,9 @@ pub trait Validate {
 
 /// Parses and validates `bytes`.
 pub fn parse_json<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, ApiError> {
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(array());
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|e| named(&e))?;
     reader.end().map_err(|e| ApiError::validation("body", format!("malformed JSON: {e}")))?;
@@ -27,9 +30,17 @@ pub fn parse_json<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, Api
 
 /// Converts and validates a value that is already JSON.
 pub fn parse_value<T: DeserializeOwned + Validate>(value: Value) -> Result<T, ApiError> {
+    if value.is_array() {
+        return Err(array());
+    }
     let value: T = serde_path_to_error::deserialize(value).map_err(|e| named(&e))?;
     value.validate()?;
     Ok(value)
+}
+
+/// serde would take an array for a struct's fields in their order, whatever the caller meant by it.
+fn array() -> ApiError {
+    ApiError::validation("body", "an array, but must be a JSON object")
 }
 
 /// Names the field of a serde error: the path where serde knows it, else the field that it quotes.

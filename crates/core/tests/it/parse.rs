@@ -130,6 +130,17 @@ fn arrays_and_other_values_are_no_objects() {
 }
 
 #[test]
+fn an_array_of_the_right_values_in_the_right_order_is_no_object() {
+    let note = json!([request().id, "a", request().trace_id, "started", null]);
+    assert!(serde_json::from_value::<TaskProgress>(note.clone()).is_ok(), "serde alone would take it");
+    assert_eq!(parse_value::<TaskProgress>(note.clone()).unwrap_err().field.as_deref(), Some("body"));
+    for space in ["", " \n\t"] {
+        let error = parse_json::<TaskProgress>(format!("{space}{note}").as_bytes()).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("body"));
+    }
+}
+
+#[test]
 fn progress_notes_are_checked() {
     let note = |change: (&str, Value)| {
         let mut note =
