@@ -180,6 +180,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
     fn entry(payload: usize) -> Entry {
         let event = Event::new("test.event", "agent", TraceId::new(), json!("x".repeat(payload)));
         Entry::lenient(event, time::now()).unwrap()

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{Duration, Utc};
-use diesel_async::{AsyncConnection, AsyncPgConnection};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use futures_util::future::join_all;
 use mesh_six_core::{
     Event,
@@ -89,6 +89,17 @@ async fn append_in_commits_and_rolls_back_with_its_transaction() {
     let refused = append_in(&mut conn, &[event(2), Event { event_type: "NO".to_owned(), ..event(3) }]).await;
     assert!(matches!(refused, Err(DbError::Refused(e)) if e.field.as_deref() == Some("eventType")));
     assert_eq!(rig.count("true").await, 1, "one refused event refuses all");
+}
+
+#[tokio::test]
+async fn the_statement_is_prepared_once_per_connection() {
+    let rig = Rig::new().await;
+    let mut conn = rig.db.conn().await.unwrap();
+    for count in [1, 2, 50] {
+        append_in(&mut conn, &events(count)).await.unwrap();
+    }
+    let prepared = "SELECT FROM pg_prepared_statements WHERE statement LIKE 'WITH keys%'";
+    assert_eq!(diesel::sql_query(prepared).execute(&mut conn).await.unwrap(), 1);
 }
 
 #[tokio::test]
