@@ -14,8 +14,10 @@ use mesh_six_runtime::agent::Agent;
 
 pub use simple_agent::SimpleAgent;
 
+type Make = fn() -> Arc<dyn Agent>;
+
 /// Every agent that is built, by its app-id in services.toml.
-const AGENTS: &[(&str, fn() -> Arc<dyn Agent>)] = &[("simple-agent", || Arc::new(SimpleAgent))];
+const AGENTS: &[(&str, Make)] = &[("simple-agent", || Arc::new(SimpleAgent))];
 
 /// The agent called `name`.
 pub fn find(name: &str) -> Option<Arc<dyn Agent>> {

@@ -32,13 +32,15 @@ fn refused(message: &str) -> TaskError {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
     use mesh_six_core::{ErrorType, TraceId, id::new_id, time};
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
 
-    fn task(payload: Value) -> TaskRequest {
+    fn task(payload: &Value) -> TaskRequest {
         TaskRequest {
             id: new_id(),
             capability: "general-query".to_owned(),
@@ -55,16 +57,16 @@ mod tests {
 
     #[test]
     fn text_is_the_query_and_anything_else_goes_as_json() {
-        assert_eq!(of(&task(json!({"query": "why?", "x": 1}))), Ok("why?".to_owned()));
-        assert_eq!(of(&task(json!({"query": 7}))), Ok(r#"{"query":7}"#.to_owned()));
-        assert_eq!(of(&task(json!({"b": 1, "a": [true]}))), Ok(r#"{"a":[true],"b":1}"#.to_owned()));
+        assert_eq!(of(&task(&json!({"query": "why?", "x": 1}))), Ok("why?".to_owned()));
+        assert_eq!(of(&task(&json!({"query": 7}))), Ok(r#"{"query":7}"#.to_owned()));
+        assert_eq!(of(&task(&json!({"b": 1, "a": [true]}))), Ok(r#"{"a":[true],"b":1}"#.to_owned()));
     }
 
     #[test]
     fn nothing_and_too_much_are_refused_by_name() {
         let long = "x".repeat(MAX_QUERY_BYTES + 1);
         for payload in [json!({}), json!({"query": ""}), json!({"query": " \n"}), json!({"query": long})] {
-            let error = of(&task(payload)).unwrap_err();
+            let error = of(&task(&payload)).unwrap_err();
             assert_eq!(error.error_type, ErrorType::Validation);
             assert!(error.message.starts_with("payload.query: "), "{}", error.message);
         }
@@ -74,7 +76,7 @@ mod tests {
         #[test]
         fn a_query_is_never_longer_than_allowed(text in ".{0,200}", times in 0_usize..600) {
             let query = text.repeat(times);
-            match of(&task(json!({"query": query}))) {
+            match of(&task(&json!({"query": query}))) {
                 Ok(taken) => prop_assert!(taken == query && taken.len() <= MAX_QUERY_BYTES),
                 Err(_) => prop_assert!(query.trim().is_empty() || query.len() > MAX_QUERY_BYTES),
             }

@@ -69,7 +69,7 @@ async fn an_agent_is_not_ready_before_its_sidecar_delivers() {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
         assert_eq!(running.get("/healthz").await.0, StatusCode::OK);
         assert!(mesh.registry().get(name).await.unwrap().is_none(), "known before it can be reached");
-        mesh.mesh.attach(name, running.router.clone()).await.unwrap();
+        mesh.local.attach(name, running.router.clone()).await.unwrap();
         wait_until(SOON, async || running.get("/readyz").await.0 == StatusCode::OK).await;
         running.terminate();
         wait_until(SOON, async || running.get("/readyz").await.0 == StatusCode::SERVICE_UNAVAILABLE).await;
@@ -94,7 +94,7 @@ async fn m1_2_a_request_gets_exactly_one_result_and_e_4_every_model_request_is_o
         assert_eq!((result.usage.input_tokens, result.usage.output_tokens), (input, output));
 
         // Acknowledged: nothing is under way, so nothing can be delivered again.
-        wait_until(SOON, async || mesh.mesh.under_way() == 0).await;
+        wait_until(SOON, async || mesh.local.under_way() == 0).await;
         let (envelope, _) = mesh.results(request.id).remove(0);
         assert_eq!(envelope.id, format!("result:{}:1:{name}", request.id));
         assert_eq!(envelope.time, Some(result.completed_at));

@@ -40,7 +40,7 @@ async fn what_is_in_flight_is_answered_and_nothing_new_is_begun() {
     assert_eq!(mesh.text(waits).await, Some(queued.id.to_string()), "left for the other replicas");
 
     // The next process takes it from the inbox, without a message.
-    mesh.mesh.detach(TINY).await;
+    mesh.local.detach(TINY).await;
     let next = mesh.start(agent.clone()).await;
     assert!(mesh.result(queued.id).await.success);
     next.end().await;

@@ -132,7 +132,7 @@ async fn a_delivery_while_the_database_is_away_comes_again() {
         data: json!(second),
     };
     let publishing = tokio::spawn(async move { sidecar.publish(message).await });
-    wait_until(SOON, async || mesh.mesh.under_way() == 1).await;
+    wait_until(SOON, async || mesh.local.under_way() == 1).await;
     mesh.restart_database().await;
     assert!(mesh.result(second.id).await.success);
     publishing.await.unwrap().unwrap();

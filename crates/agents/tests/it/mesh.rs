@@ -48,7 +48,7 @@ pub(crate) enum Store {
 }
 
 pub(crate) struct Mesh {
-    pub(crate) mesh: LocalMesh,
+    pub(crate) local: LocalMesh,
     pub(crate) model: StubModel,
     pub(crate) store: Store,
     database: Option<AgentDatabase>,
@@ -88,7 +88,7 @@ impl Mesh {
             let log = EventLog::start(db.clone());
             AgentDatabase { sink: DatabaseSink::start(log.clone()), db, log }
         });
-        let mesh = LocalMesh::new();
+        let local = LocalMesh::new();
         let collected = Arc::new(Collector::default());
         let subscribe = |topic: &str, route: &str| {
             let handler: Arc<dyn BulkHandler> = collected.clone();
@@ -96,15 +96,15 @@ impl Mesh {
         };
         let subscriptions =
             vec![subscribe(names::TASK_RESULTS, "/results"), subscribe(names::TASK_PROGRESS, "/progress")];
-        let router = subscription_router(subscriptions, Some(mesh.app_token().to_owned()));
-        mesh.attach("collector", router).await.unwrap();
-        Self { mesh, model: StubModel::start().await, store, database, collected }
+        let router = subscription_router(subscriptions, Some(local.app_token().to_owned()));
+        local.attach("collector", router).await.unwrap();
+        Self { local, model: StubModel::start().await, store, database, collected }
     }
 
     /// Settings for tests: everything is quick.
     pub(crate) fn config(&self) -> AgentConfig {
         AgentConfig {
-            app_token: Some(self.mesh.app_token().to_owned()),
+            app_token: Some(self.local.app_token().to_owned()),
             heartbeat: Duration::from_millis(100),
             poll: Duration::from_millis(50),
             grace: SOON,
@@ -119,7 +119,7 @@ impl Mesh {
 
     pub(crate) async fn start_with(&self, agent: Arc<dyn Agent>, config: AgentConfig) -> Running {
         let running = self.replica(agent, config);
-        self.mesh.attach(&running.app_id, running.router.clone()).await.unwrap();
+        self.local.attach(&running.app_id, running.router.clone()).await.unwrap();
         wait_until(SOON, async || running.get("/readyz").await.0 == StatusCode::OK).await;
         running
     }
@@ -127,7 +127,7 @@ impl Mesh {
     /// Starts `agent` without deliveries of its own: a second replica, which shares the inbox.
     pub(crate) fn replica(&self, agent: Arc<dyn Agent>, config: AgentConfig) -> Running {
         let app_id = agent.definition().app_id;
-        let sidecar = self.mesh.sidecar(&app_id);
+        let sidecar = self.local.sidecar(&app_id);
         let shutdown = CancellationToken::new();
         let deps = AgentDeps {
             agent,
@@ -147,11 +147,11 @@ impl Mesh {
     }
 
     pub(crate) fn registry(&self) -> Registry {
-        Registry::new(self.mesh.sidecar("test"))
+        Registry::new(self.local.sidecar("test"))
     }
 
     pub(crate) fn sidecar(&self) -> Arc<dyn Sidecar> {
-        self.mesh.sidecar(names::ORCHESTRATOR)
+        self.local.sidecar(names::ORCHESTRATOR)
     }
 
     pub(crate) async fn client(&self) -> Client {

@@ -1,4 +1,4 @@
-//! E.10: an agent without DATABASE_URL works, and its facts take the passive path alone.
+//! E.10: an agent without `DATABASE_URL` works, and its facts take the passive path alone.
 
 use mesh_six_core::{ErrorType, event::catalogue, task::TaskRequest};
 use mesh_six_runtime::agent::AgentConfig;
@@ -38,7 +38,7 @@ async fn a_redelivery_runs_nothing_twice_in_memory_either() {
     mesh.send(TINY, &request).await;
     agent.gate.add_permits(5);
     mesh.result(request.id).await;
-    wait_until(SOON, async || mesh.mesh.under_way() == 0).await;
+    wait_until(SOON, async || mesh.local.under_way() == 0).await;
     mesh.send(TINY, &request).await;
     wait_until(SOON, async || mesh.results(request.id).len() == 2).await;
     running.end().await;

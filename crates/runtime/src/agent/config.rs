@@ -69,6 +69,8 @@ impl AgentConfig {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
     use super::*;
     use crate::env::MapEnv;
 

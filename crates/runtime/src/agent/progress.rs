@@ -139,6 +139,8 @@ impl EventSink for ToolNotes {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+
     use super::*;
 
     #[tokio::test]
