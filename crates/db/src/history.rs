@@ -4,13 +4,21 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Bool, Text},
+};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mesh_six_core::{ErrorType, scoring::WINDOW};
-use serde_json::Value;
+use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{clock, error::DbResult, schema::agent_task_history as history};
+use crate::{
+    clock,
+    error::DbResult,
+    schema::agent_task_history as history,
+    statement::{Statement, Value},
+};
 
 /// An attempt that has ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +38,7 @@ pub struct NewEntry<'a> {
     /// Why it failed, if it did.
     pub error_type: Option<ErrorType>,
     /// Priority, score and trace of the task, for people.
-    pub context: Value,
+    pub context: Json,
 }
 
 /// A row of the history.
@@ -76,32 +84,39 @@ pub async fn record(conn: &mut AsyncPgConnection, entry: &NewEntry<'_>) -> DbRes
     Ok(())
 }
 
-/// Success of the newest attempts of each of `agents` at `capability`, newest first: at most [`WINDOW`] of
-/// them, none older than `max_age`. Agents without any are left out.
-pub async fn recent(
+/// What an agent's score depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Attempts it works on now.
+    pub in_flight: i64,
+    /// Success of its newest attempts, newest first: at most [`WINDOW`].
+    pub recent: Vec<bool>,
+}
+
+/// The records of `agents` at `capability`, without attempts older than `max_age`. One statement for all, since
+/// every submission waits for it.
+pub async fn records(
     conn: &mut AsyncPgConnection,
     agents: &[&str],
     capability: &str,
     max_age: Duration,
-) -> DbResult<HashMap<String, Vec<bool>>> {
-    // A day's age needs no exact clock, and bound like this the statement stays prepared.
-    let since = Utc::now().checked_sub_signed(clock::delta(max_age)).unwrap_or(DateTime::<Utc>::MIN_UTC);
-    let mut found = HashMap::with_capacity(agents.len());
-    for agent in agents {
-        let rows: Vec<bool> = history::table
-            .filter(history::agent_id.eq(agent))
-            .filter(history::capability.eq(capability))
-            .filter(history::created_at.gt(since))
-            .order((history::created_at.desc(), history::attempt.desc()))
-            .limit(i64::try_from(WINDOW).unwrap_or(i64::MAX))
-            .select(history::success)
-            .load(conn)
-            .await?;
-        if !rows.is_empty() {
-            found.insert((*agent).to_owned(), rows);
-        }
-    }
-    Ok(found)
+) -> DbResult<HashMap<String, Record>> {
+    let rows: Vec<(String, i64, Vec<bool>)> = Statement::<(Text, BigInt, Array<Bool>)>::new(
+        "SELECT a.agent_id, \
+            (SELECT count(*) FROM task_attempts t WHERE t.agent_id = a.agent_id AND t.outcome IS NULL), \
+            ARRAY(SELECT h.success FROM agent_task_history h WHERE h.agent_id = a.agent_id AND h.capability = ",
+    )
+    .bind(Value::Text(capability))
+    .sql(" AND h.created_at > now() - ")
+    .bind(Value::Long(clock::millis(max_age)))
+    .sql(" * interval '1 ms' ORDER BY h.created_at DESC, h.attempt DESC LIMIT ")
+    .bind(Value::Long(i64::try_from(WINDOW).unwrap_or(i64::MAX)))
+    .sql(") FROM unnest(")
+    .bind(Value::Texts(agents.to_vec()))
+    .sql(") AS a (agent_id)")
+    .load(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(agent, in_flight, recent)| (agent, Record { in_flight, recent })).collect())
 }
 
 /// The attempts of one task, first to last.

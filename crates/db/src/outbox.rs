@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    clock::{delta, millis},
+    clock::millis,
     dead_letters::{self, DeadLetter},
     error::{DbError, DbResult},
     schema::outbox,
+    statement::{JsonText, Statement, Value as Put},
 };
 
 /// Who claims rows, and for how long.
@@ -91,25 +92,36 @@ impl From<Row> for Outgoing {
 
 /// Writes `messages`, claimed by `claimant` from their birth.
 pub(crate) async fn put(conn: &mut AsyncPgConnection, messages: &[Outgoing], claimant: Claimant) -> DbResult<()> {
-    let rows: Vec<_> = messages
-        .iter()
-        .map(|m| {
-            (
-                outbox::id.eq(m.id),
-                outbox::topic.eq(&m.topic),
-                outbox::key.eq(&m.key),
-                outbox::payload.eq(&m.data),
-                outbox::headers.eq(json!({ "traceparent": m.traceparent })),
-                outbox::task_id.eq(m.task_id),
-                outbox::attempt.eq(m.attempt),
-                outbox::created_at.eq(m.created_at),
-                outbox::next_at.eq(m.created_at),
-                outbox::claimed_by.eq(Some(claimant.id)),
-                outbox::lease_until.eq(m.created_at.checked_add_signed(delta(claimant.lease))),
-            )
-        })
-        .collect();
-    diesel::insert_into(outbox::table).values(rows).execute(conn).await?;
+    let all = || messages.iter();
+    let payloads: Vec<String> = all().map(|m| m.data.to_string()).collect();
+    let headers: Vec<String> = all().map(|m| json!({ "traceparent": m.traceparent }).to_string()).collect();
+    Statement::<()>::new(
+        "INSERT INTO outbox (id, topic, key, payload, headers, task_id, attempt, created_at, next_at, claimed_by, \
+            lease_until) \
+        SELECT m.id, m.topic, m.key, m.payload, m.headers, m.task_id, m.attempt, m.at, m.at, ",
+    )
+    .bind(Put::Id(claimant.id))
+    .sql(", m.at + ")
+    .bind(Put::Long(millis(claimant.lease)))
+    .sql(" * interval '1 ms' FROM unnest(")
+    .bind(Put::Ids(all().map(|m| m.id).collect()))
+    .sql(", ")
+    .bind(Put::Texts(all().map(|m| m.topic.as_str()).collect()))
+    .sql(", ")
+    .bind(Put::Texts(all().map(|m| m.key.as_str()).collect()))
+    .sql(", ")
+    .bind(Put::Json(payloads.iter().map(|text| JsonText(text)).collect()))
+    .sql(", ")
+    .bind(Put::Json(headers.iter().map(|text| JsonText(text)).collect()))
+    .sql(", ")
+    .bind(Put::OptionalIds(all().map(|m| m.task_id).collect()))
+    .sql(", ")
+    .bind(Put::OptionalInts(all().map(|m| m.attempt).collect()))
+    .sql(", ")
+    .bind(Put::Times(all().map(|m| m.created_at).collect()))
+    .sql(") AS m (id, topic, key, payload, headers, task_id, attempt, at)")
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     result::QueryResult,
     serialize::{IsNull, Output, ToSql},
-    sql_types::{Array, BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -34,7 +34,11 @@ pub(crate) enum Value<'a> {
     Id(Uuid),
     Time(DateTime<Utc>),
     Text(&'a str),
+    OptionalText(Option<&'a str>),
+    Float(f64),
+    Document(JsonText<'a>),
     Ints(Vec<i32>),
+    OptionalInts(Vec<Option<i32>>),
     Longs(Vec<i64>),
     Ids(Vec<Uuid>),
     OptionalIds(Vec<Option<Uuid>>),
@@ -89,7 +93,11 @@ impl<Row> QueryFragment<Pg> for Statement<'_, Row> {
                     Value::Id(v) => out.push_bind_param::<SqlUuid, _>(v)?,
                     Value::Time(v) => out.push_bind_param::<Timestamptz, _>(v)?,
                     Value::Text(v) => out.push_bind_param::<Text, str>(v)?,
+                    Value::OptionalText(v) => out.push_bind_param::<Nullable<Text>, _>(v)?,
+                    Value::Float(v) => out.push_bind_param::<Double, _>(v)?,
+                    Value::Document(v) => out.push_bind_param::<Jsonb, _>(v)?,
                     Value::Ints(v) => out.push_bind_param::<Array<Integer>, _>(v)?,
+                    Value::OptionalInts(v) => out.push_bind_param::<Array<Nullable<Integer>>, _>(v)?,
                     Value::Longs(v) => out.push_bind_param::<Array<BigInt>, _>(v)?,
                     Value::Ids(v) => out.push_bind_param::<Array<SqlUuid>, _>(v)?,
                     Value::OptionalIds(v) => out.push_bind_param::<Array<Nullable<SqlUuid>>, _>(v)?,

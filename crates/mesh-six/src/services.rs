@@ -79,8 +79,10 @@ impl Service {
         let storage = || parts.storage.clone().ok_or_else(|| Exit::usage(format!("{name} needs DATABASE_URL")));
         match name {
             ORCHESTRATOR => {
+                let Storage { db, log, .. } = storage()?;
                 let deps = orchestrator::Deps {
-                    db: storage()?.db,
+                    db,
+                    log,
                     sidecar,
                     registry,
                     config: parts.orchestrator.clone(),

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use mesh_six_core::task::{TaskResult, TaskStatus};
 use mesh_six_db::{
     Database, DbResult,
+    events::EventLog,
     inbox::InboxKey,
-    outbox::Claimant,
+    outbox::{Claimant, Outgoing},
     tasks::{self, Change, Due, Task, Verdict},
 };
 use mesh_six_runtime::{HttpError, Registry};
@@ -31,6 +32,8 @@ const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
 /// The orchestrator's shared parts.
 pub(crate) struct Engine {
     pub(crate) db: Database,
+    /// Its followers are woken after each commit.
+    log: EventLog,
     pub(crate) registry: Registry,
     pub(crate) routing: Routing,
     pub(crate) relay: Relay,
@@ -44,7 +47,13 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(db: Database, registry: Registry, config: OrchestratorConfig, relay: Relay) -> Self {
+    pub(crate) fn new(
+        db: Database,
+        log: EventLog,
+        registry: Registry,
+        config: OrchestratorConfig,
+        relay: Relay,
+    ) -> Self {
         Self {
             routing: Routing::new(registry.clone(), db.clone(), config.clone()),
             waiters: Waiters::new(config.max_waiting),
@@ -52,6 +61,7 @@ impl Engine {
             due: Notify::new(),
             begun: Instant::now(),
             db,
+            log,
             registry,
             relay,
             config,
@@ -61,7 +71,9 @@ impl Engine {
     /// Lets everyone know who has to act on `change` of `task`.
     pub(crate) fn follow(&self, task: Uuid, change: Change) -> Verdict {
         metrics::changed(&change);
-        self.relay.hand_over(change.outgoing);
+        if !matches!(change.verdict, Verdict::Unchanged | Verdict::Unknown) {
+            self.committed(change.outgoing);
+        }
         if change.verdict.is_end() {
             self.waiters.wake(task);
         }
@@ -69,6 +81,12 @@ impl Engine {
             self.due.notify_one();
         }
         change.verdict
+    }
+
+    /// Passes on what a transaction has written: messages to the relay, events to whoever follows the log.
+    pub(crate) fn committed(&self, outgoing: Vec<Outgoing>) {
+        self.relay.hand_over(outgoing);
+        self.log.wake();
     }
 
     /// Takes over the answer that `key` names; see [`tasks::accept`].
@@ -121,7 +139,7 @@ impl Engine {
                 drop(conn);
                 if let Some(outgoing) = sent {
                     tracing::info!(task.id = %id, task.attempt = attempts + 1, agent.id = to.agent, "next attempt");
-                    self.relay.hand_over(outgoing);
+                    self.committed(outgoing);
                 }
             }
         }

@@ -23,7 +23,7 @@ mod waiters;
 use std::sync::Arc;
 
 use mesh_six_core::names::{ORCHESTRATOR, PUBSUB, TASK_RESULTS};
-use mesh_six_db::Database;
+use mesh_six_db::{Database, events::EventLog};
 use mesh_six_runtime::{Background, HealthState, Registry, Routes, ServiceInfo};
 use mesh_six_sidecar::{BulkHandler, Sidecar, Subscription, subscription_router};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +36,8 @@ use engine::Engine;
 pub struct Deps {
     /// The database.
     pub db: Database,
+    /// The event log in it.
+    pub log: EventLog,
     /// Publishes requests and events.
     pub sidecar: Arc<dyn Sidecar>,
     /// Which agents there are.
@@ -61,13 +63,13 @@ pub struct Orchestrator {
 /// Starts relay, timers and sweeps, and makes the routes.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
     metrics::describe();
-    let Deps { db, sidecar, registry, config, described } = deps;
+    let Deps { db, log, sidecar, registry, config, described } = deps;
     let background = Background::new(shutdown);
     let health = HealthState::new();
     health.not_ready("database", "not asked yet");
     let app_token = config.app_token.clone();
     let (relay, lanes) = relay::new(&config);
-    let engine = Arc::new(Engine::new(db, registry, config, relay));
+    let engine = Arc::new(Engine::new(db, log, registry, config, relay));
     lanes.spawn(&background, &engine, &sidecar);
     let (e, stop) = (Arc::clone(&engine), background.token());
     background.spawn_restarting("timers", move || timers::run(Arc::clone(&e), stop.clone()));

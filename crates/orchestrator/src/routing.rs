@@ -12,8 +12,9 @@ use mesh_six_core::{
     scoring::{AgentScoreCard, ScoreInput, eligible, rank, score},
 };
 use mesh_six_db::{
-    Database, DbResult, history,
-    tasks::{self, Assignment},
+    Database,
+    history::{self, Record},
+    tasks::Assignment,
 };
 use mesh_six_runtime::{Registry, RegistryError};
 
@@ -26,13 +27,6 @@ pub(crate) struct Routing {
     probes: Probes,
     config: OrchestratorConfig,
     chance: Mutex<fastrand::Rng>,
-}
-
-/// What the database knows of agents.
-#[derive(Default)]
-struct Record {
-    history: HashMap<String, Vec<bool>>,
-    in_flight: HashMap<String, i64>,
 }
 
 impl Routing {
@@ -48,17 +42,19 @@ impl Routing {
         if agents.is_empty() {
             return Ok(Vec::new());
         }
-        let (healthy, record) = tokio::join!(self.health(&agents, capability), self.record(&agents, capability));
+        let (healthy, records) = tokio::join!(self.health(&agents, capability), self.records(&agents, capability));
+        let clean = Record::default();
         let mut cards = Vec::with_capacity(agents.len());
         for (agent, healthy) in agents.iter().zip(healthy) {
             let Some(found) = agent.capability(capability) else { continue };
+            let record = records.get(&agent.app_id).unwrap_or(&clean);
             cards.push(score(&ScoreInput {
                 agent_id: &agent.app_id,
                 capability: found,
                 status: agent.status,
                 healthy,
-                history: record.history.get(&agent.app_id).map_or(&[], Vec::as_slice),
-                in_flight: record.in_flight.get(&agent.app_id).copied().unwrap_or(0),
+                history: &record.recent,
+                in_flight: record.in_flight,
             }));
         }
         rank(&mut cards);
@@ -75,22 +71,16 @@ impl Routing {
     }
 
     /// Without the database every agent has a clean record: a task must not fail for want of its history.
-    async fn record(&self, agents: &[AgentRegistration], capability: &str) -> Record {
-        match self.read_record(agents, capability).await {
-            Ok(record) => record,
-            Err(error) => {
-                tracing::warn!(error = %error, "scoring without history");
-                Record::default()
-            }
-        }
-    }
-
-    async fn read_record(&self, agents: &[AgentRegistration], capability: &str) -> DbResult<Record> {
+    async fn records(&self, agents: &[AgentRegistration], capability: &str) -> HashMap<String, Record> {
         let ids: Vec<&str> = agents.iter().map(|agent| agent.app_id.as_str()).collect();
-        let mut conn = self.db.conn().await?;
-        let history = history::recent(&mut conn, &ids, capability, self.config.history_max_age).await?;
-        let in_flight = tasks::in_flight(&mut conn, &ids).await?;
-        Ok(Record { history, in_flight })
+        let read = async {
+            let mut conn = self.db.conn().await?;
+            history::records(&mut conn, &ids, capability, self.config.history_max_age).await
+        };
+        read.await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "scoring without history");
+            HashMap::new()
+        })
     }
 
     /// The best eligible agent; now and then, for a task that can wait, the second best, so that an agent that

@@ -22,7 +22,7 @@ pub use change::{Change, Verdict};
 pub use due::{Due, claim_due, next_due};
 pub use expire::{Lost, expire, lost, undeliverable};
 pub use model::{Assignment, NewTask, Task, TaskSummary};
-pub use query::{Cursor, ListFilter, by_client_key, get, in_flight, list, open_count};
+pub use query::{Cursor, ListFilter, by_client_key, get, list, open_count};
 pub use retry::{give_up, postpone, redispatch};
 pub use submit::{Submitted, submit};
 

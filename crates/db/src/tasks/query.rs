@@ -1,6 +1,6 @@
 //! Reading tasks.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Utc};
 use diesel::{dsl::count_star, prelude::*};
@@ -10,10 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::model::{NewTask, Row, SummaryRow, Task, TaskSummary};
-use crate::{
-    error::DbResult,
-    schema::{orchestrator_tasks as tasks, task_attempts as attempts},
-};
+use crate::{error::DbResult, schema::orchestrator_tasks as tasks};
 
 /// Task `id`.
 pub async fn get(conn: &mut AsyncPgConnection, id: Uuid) -> DbResult<Option<Task>> {
@@ -111,18 +108,6 @@ pub async fn list(conn: &mut AsyncPgConnection, filter: &ListFilter) -> DbResult
         .load(conn)
         .await?;
     Ok(rows.into_iter().map(TaskSummary::from).collect())
-}
-
-/// Open attempts of each of `agents`; those without any are left out.
-pub async fn in_flight(conn: &mut AsyncPgConnection, agents: &[&str]) -> DbResult<HashMap<String, i64>> {
-    let rows: Vec<(String, i64)> = attempts::table
-        .filter(attempts::outcome.is_null())
-        .filter(attempts::agent_id.eq_any(agents))
-        .group_by(attempts::agent_id)
-        .select((attempts::agent_id, count_star()))
-        .load(conn)
-        .await?;
-    Ok(rows.into_iter().collect())
 }
 
 /// Tasks that have not ended.

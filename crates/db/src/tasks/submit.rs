@@ -1,22 +1,21 @@
-//! Accepting a task: the row, its first attempt, its events and its messages.
+//! Accepting a task: the row, its first attempt, its events and its messages, in as few round trips as it takes,
+//! since a caller waits for it.
 
 use chrono::{DateTime, Utc};
-use diesel::prelude::*;
+use diesel::{OptionalExtension, sql_types::Timestamptz};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
-use mesh_six_core::{event::catalogue, names, task::TaskStatus};
-use serde_json::Value;
+use mesh_six_core::{event::catalogue, names};
 
 use super::{
-    change::{deadline, encoded, outgoing},
+    change::{encoded, outgoing},
     model::{Assignment, NewTask, Task},
     query::by_client_key,
 };
 use crate::{
-    clock,
     error::{DbError, DbResult},
     events::append_in,
     outbox::{self, Claimant, Outgoing},
-    schema::{orchestrator_tasks as tasks, task_attempts as attempts},
+    statement::{JsonText, Statement, Value},
 };
 
 /// What became of a submission.
@@ -37,22 +36,11 @@ pub async fn submit(
     claimant: Claimant,
 ) -> DbResult<Submitted> {
     conn.transaction::<_, DbError, _>(async |conn| {
-        let now = clock::now(conn).await?;
-        if insert(conn, task, to, now).await? == 0 {
+        let Some(now) = insert(conn, task, to).await? else {
             // The key's first transaction has committed, or the insert would still wait for it.
             let known = by_client_key(conn, task).await?;
             return known.map(|t| Submitted::Known(Box::new(t))).ok_or(DbError::Locked);
-        }
-        diesel::insert_into(attempts::table)
-            .values((
-                attempts::task_id.eq(task.id),
-                attempts::attempt.eq(1),
-                attempts::agent_id.eq(&to.agent),
-                attempts::dispatched_at.eq(now),
-                attempts::deadline_at.eq(deadline(now, task.timeout)),
-            ))
-            .execute(conn)
-            .await?;
+        };
         let request = task.request(now);
         let dispatched = catalogue::task_dispatched(&request, &to.agent, &to.scores, now);
         let trace = Some(task.traceparent.as_str());
@@ -67,32 +55,53 @@ pub async fn submit(
     .await
 }
 
-async fn insert(conn: &mut AsyncPgConnection, task: &NewTask, to: &Assignment, now: DateTime<Utc>) -> DbResult<usize> {
-    Ok(diesel::insert_into(tasks::table)
-        .values((
-            tasks::task_id.eq(task.id),
-            tasks::client_key.eq(task.client_key.as_deref()),
-            tasks::capability.eq(&task.capability),
-            tasks::payload.eq(Value::Object(task.payload.clone())),
-            tasks::priority.eq(task.priority),
-            tasks::timeout_seconds.eq(task.timeout),
-            tasks::requested_by.eq(&task.requested_by),
-            tasks::user_id.eq(task.user_id.as_deref()),
-            tasks::trace_id.eq(task.trace_id.as_uuid()),
-            tasks::traceparent.eq(Some(&task.traceparent)),
-            tasks::status.eq(TaskStatus::Dispatched.as_str()),
-            tasks::dispatched_to.eq(Some(&to.agent)),
-            tasks::dispatched_at.eq(Some(now)),
-            tasks::score.eq(Some(to.score)),
-            tasks::attempts.eq(1),
-            tasks::max_attempts.eq(names::MAX_ATTEMPTS),
-            tasks::tried_agents.eq(vec![to.agent.as_str()]),
-            tasks::deadline_at.eq(Some(deadline(now, task.timeout))),
-            tasks::created_at.eq(now),
-            tasks::updated_at.eq(now),
-        ))
-        .on_conflict(tasks::client_key)
-        .do_nothing()
-        .execute(conn)
-        .await?)
+/// Writes task and attempt and returns the time of both; `None` if the `Idempotency-Key` was used before.
+async fn insert(conn: &mut AsyncPgConnection, task: &NewTask, to: &Assignment) -> DbResult<Option<DateTime<Utc>>> {
+    let payload = encoded(&task.payload)?.to_string();
+    Ok(Statement::<(Timestamptz,)>::new(
+        "WITH task AS (INSERT INTO orchestrator_tasks (status, attempts, dispatched_at, created_at, updated_at, \
+            task_id, client_key, capability, payload, priority, requested_by, user_id, trace_id, traceparent, \
+            dispatched_to, tried_agents, score, max_attempts, timeout_seconds, deadline_at) \
+        VALUES ('dispatched', 1, now(), now(), now(), ",
+    )
+    .bind(Value::Id(task.id))
+    .sql(", ")
+    .bind(Value::OptionalText(task.client_key.as_deref()))
+    .sql(", ")
+    .bind(Value::Text(&task.capability))
+    .sql(", ")
+    .bind(Value::Document(JsonText(&payload)))
+    .sql(", ")
+    .bind(Value::Int(task.priority))
+    .sql(", ")
+    .bind(Value::Text(&task.requested_by))
+    .sql(", ")
+    .bind(Value::OptionalText(task.user_id.as_deref()))
+    .sql(", ")
+    .bind(Value::Id(task.trace_id.as_uuid()))
+    .sql(", ")
+    .bind(Value::Text(&task.traceparent))
+    .sql(", ")
+    .bind(Value::Text(&to.agent))
+    .sql(", ")
+    .bind(Value::Texts(vec![&to.agent]))
+    .sql(", ")
+    .bind(Value::Float(to.score))
+    .sql(", ")
+    .bind(Value::Int(names::MAX_ATTEMPTS))
+    .sql(", ")
+    .bind(Value::Int(task.timeout))
+    .sql(", now() + ")
+    .bind(Value::Int(task.timeout))
+    .sql(
+        " * interval '1 s') ON CONFLICT (client_key) DO NOTHING \
+            RETURNING task_id, dispatched_to, created_at, deadline_at), \
+        attempt AS (INSERT INTO task_attempts (task_id, attempt, agent_id, dispatched_at, deadline_at) \
+            SELECT task_id, 1, dispatched_to, created_at, deadline_at FROM task) \
+        SELECT created_at FROM task",
+    )
+    .get_result::<(DateTime<Utc>,)>(conn)
+    .await
+    .optional()?
+    .map(|(now,)| now))
 }

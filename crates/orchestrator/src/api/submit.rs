@@ -156,7 +156,7 @@ async fn accept(engine: &Engine, task: &NewTask) -> Result<Accepted, HttpError> 
     match submitted {
         Submitted::Known(known) => Ok(as_accepted(*known)),
         Submitted::Accepted(outgoing) => {
-            engine.relay.hand_over(outgoing);
+            engine.committed(outgoing);
             metrics::submitted(&task.capability);
             Ok(Accepted {
                 task_id: task.id,

@@ -9,7 +9,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use mesh_six_core::names::ORCHESTRATOR;
-use mesh_six_db::Database;
+use mesh_six_db::{Database, events::EventLog};
 use mesh_six_orchestrator::{Deps, Orchestrator, OrchestratorConfig, start};
 use mesh_six_runtime::{Auth, Registry, shell};
 use mesh_six_sidecar::LocalMesh;
@@ -74,7 +74,8 @@ impl Rig {
         let sidecar = mesh.sidecar(ORCHESTRATOR);
         let registry = Registry::new(Arc::clone(&sidecar));
         let config = OrchestratorConfig { app_token: Some(mesh.app_token().to_owned()), ..config };
-        let deps = Deps { db: db.clone(), sidecar, registry: registry.clone(), config, described: Vec::new() };
+        let log = EventLog::start(db.clone());
+        let deps = Deps { db: db.clone(), log, sidecar, registry: registry.clone(), config, described: Vec::new() };
         let orchestrator = start(deps, &stop);
         let (info, paths, health) =
             (orchestrator.info.clone(), orchestrator.routes.clone(), orchestrator.health.clone());
