@@ -11,6 +11,7 @@ pub mod outbox;
 pub mod partitions;
 pub mod pool;
 pub mod schema;
+pub mod seals;
 pub mod server;
 mod statement;
 pub mod tasks;

@@ -153,4 +153,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    mesh_six_event_seals (number) {
+        number -> Int8,
+        month -> Int4,
+        kind -> Text,
+        from_txid -> Int8,
+        from_seq -> Int8,
+        to_txid -> Int8,
+        to_seq -> Int8,
+        row_count -> Int8,
+        rows_hash -> Bytea,
+        previous_hash -> Bytea,
+        hash -> Bytea,
+        row_index -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(orchestrator_tasks, task_attempts, agent_inbox);

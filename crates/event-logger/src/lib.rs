@@ -11,7 +11,12 @@ mod tap;
 use std::time::Duration;
 
 use mesh_six_core::names::EVENT_LOGGER;
-use mesh_six_db::{Database, DbError, dead_letters, events::EventLog, partitions};
+use mesh_six_db::{
+    Database, DbError, dead_letters,
+    events::EventLog,
+    partitions,
+    seals::{self, SealOptions},
+};
 use mesh_six_runtime::{Background, HealthState, Routes, ServiceInfo};
 use mesh_six_sidecar::subscription_router;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +56,10 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
     health.not_ready("database", "not asked yet");
     let (upkeep_db, stop) = (db.clone(), background.token());
     background.spawn_restarting("partitions", move || partitions::run_upkeep(upkeep_db.clone(), stop.clone()));
+    let (sealed_db, stop) = (db.clone(), background.token());
+    background.spawn_restarting("seals", move || {
+        seals::run(sealed_db.clone(), SealOptions::default(), seals::EVERY, stop.clone())
+    });
     let (watched, told, stop) = ((db.clone(), log.clone()), health.clone(), background.token());
     background.spawn_restarting("watch", move || {
         let (db, log) = watched.clone();

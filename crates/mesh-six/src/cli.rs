@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use mesh_six_core::{TraceId, event::Position};
+use mesh_six_db::seals::Hash;
 use uuid::Uuid;
 
 /// A mesh of services that routes tasks to the best LLM agent and keeps every step on the record.
@@ -187,7 +188,8 @@ pub(crate) struct AgentsArgs {
   mesh-six events tail
   mesh-six events query --task <id>
   mesh-six events query --type llm.response --since 1h --desc --json
-  mesh-six events replay task:<id>")]
+  mesh-six events replay task:<id>
+  mesh-six events verify --expect <hash>")]
 pub(crate) struct EventsArgs {
     #[command(subcommand)]
     pub(crate) command: EventsCommand,
@@ -201,6 +203,10 @@ pub(crate) enum EventsCommand {
     Query(QueryArgs),
     /// The events of one aggregate in order, then the state they add up to
     Replay(ReplayArgs),
+    /// Prove that no sealed event was changed, removed, inserted or moved
+    Verify(VerifyArgs),
+    /// Seal what can be sealed now, as the event logger does every minute
+    Seal(SealArgs),
 }
 
 /// What must hold of an event.
@@ -272,6 +278,37 @@ pub(crate) struct ReplayArgs {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) target: Target,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Recomputes the chain of seals from the events and names the first that differs; then the exit code is 1.
+Whoever may rewrite events and seals together is found out by a hash that was noted somewhere else: every new one
+is in the event logger's log, and `mesh-six events seal` prints the newest.
+
+Examples:
+  mesh-six events verify
+  mesh-six events verify --expect <hash> --json"
+)]
+pub(crate) struct VerifyArgs {
+    /// A hash that some seal must have; everything up to it is vouched for then
+    #[arg(long, value_name = "HASH")]
+    pub(crate) expect: Option<Hash>,
+    /// Begin with the seal of this number and believe those before it
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) from: Option<i64>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Args)]
+pub(crate) struct SealArgs {
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 /// Which database.

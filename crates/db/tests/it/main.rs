@@ -6,3 +6,4 @@ mod inbox;
 mod migrations;
 mod partitions;
 mod schema;
+mod seals;

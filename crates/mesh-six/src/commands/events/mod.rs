@@ -2,7 +2,9 @@
 
 mod query;
 mod replay;
+mod seal;
 mod tail;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -14,6 +16,8 @@ pub(crate) async fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
         EventsCommand::Tail(args) => tail::run(args).await,
         EventsCommand::Query(args) => query::run(args).await,
         EventsCommand::Replay(args) => replay::run(args).await,
+        EventsCommand::Verify(args) => verify::run(args).await,
+        EventsCommand::Seal(args) => seal::run(args).await,
     }
 }
 
