@@ -209,7 +209,11 @@ impl Mesh {
 
     /// The first result of `task`.
     pub(crate) async fn result(&self, task: Uuid) -> TaskResult {
-        wait_for(SOON, async || self.results(task).pop().map(|(_, result)| result)).await
+        self.result_within(SOON, task).await
+    }
+
+    pub(crate) async fn result_within(&self, within: Duration, task: Uuid) -> TaskResult {
+        wait_for(within, async || self.results(task).pop().map(|(_, result)| result)).await
     }
 
     /// The progress notes of `task` so far.
