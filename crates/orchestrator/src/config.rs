@@ -68,7 +68,7 @@ impl Default for OrchestratorConfig {
             sweep: Duration::from_secs(2),
             poll: Duration::from_millis(250),
             agent_lease: Duration::from_secs(15),
-            lease: Duration::from_secs(20),
+            lease: Duration::from_secs(15),
             publish_timeout: Duration::from_secs(10),
             max_waiting: 1_000,
         }

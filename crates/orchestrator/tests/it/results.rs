@@ -6,7 +6,7 @@ use mesh_six_testing::wait_until;
 use serde_json::{Value, json};
 
 use crate::{
-    agent::{Act, fine},
+    agent::{Act, fine, registration},
     rig::{LONG, Rig},
 };
 
@@ -36,6 +36,18 @@ async fn an_agent_without_a_database_is_believed_and_its_event_says_so() {
     let source = "SELECT payload->>'source' FROM mesh_six_events WHERE event_type = 'task.result'";
     let rows = rig.sql().await.query(source, &[]).await.unwrap();
     assert_eq!(rows.iter().map(|r| r.get::<_, Option<String>>(0)).collect::<Vec<_>>(), [Some("message".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_agent_with_a_database_is_not_believed_on_a_message_alone() {
+    let rig = Rig::new().await;
+    rig.agent("a", 0.9, |_| Act::AnswerByMessage(fine())).await;
+    let mut agent = registration("a", 0.9);
+    agent.metadata = Some(json!({"inbox": "database"}));
+    rig.registry.register(&agent).await.unwrap();
+    let task = rig.submit(json!({})).await;
+    wait_until(LONG, async || rejections(&rig, task).await == ["forged"]).await;
+    assert_eq!(rig.task(task).await["status"], "dispatched");
 }
 
 #[tokio::test]

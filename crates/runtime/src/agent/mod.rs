@@ -25,7 +25,7 @@ use mesh_six_core::{
     task::{TaskError, TaskRequest},
     time,
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use config::AgentConfig;
 pub use context::TaskContext;
@@ -75,6 +75,15 @@ impl AgentDefinition {
             last_heartbeat: time::format(time::now()),
             metadata: self.metadata.clone(),
         }
+    }
+
+    /// Says in the registry where the inbox is, so that the orchestrator believes no message that the inbox of an
+    /// agent with a database does not hold. Metadata that is no object stays as it is.
+    pub(crate) fn with_inbox(mut self, inbox: &str) -> Self {
+        if let Value::Object(metadata) = self.metadata.get_or_insert_with(|| Value::Object(Map::new())) {
+            metadata.insert("inbox".to_owned(), inbox.into());
+        }
+        self
     }
 
     /// Whether it can do `capability`.

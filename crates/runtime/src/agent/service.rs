@@ -83,11 +83,11 @@ impl AgentService {
         crate::metrics::handle();
         metrics::describe();
         let health = HealthState::new();
-        let definition = Arc::new(deps.config.apply(deps.agent.definition()));
+        let inbox = if deps.database.is_some() { "database" } else { "memory" };
+        let definition = Arc::new(deps.config.apply(deps.agent.definition()).with_inbox(inbox));
         let parts = Parts::new(deps, definition.clone(), health.clone());
         let routes = Routes::new().delivered(parts.deliveries()).public_within(invoke::router(parts.invoke()), None);
         parts.membership.begin();
-        let inbox = if parts.inbox.is_durable() { "database" } else { "memory" };
         if inbox == "memory" {
             let agent = definition.app_id.as_str();
             tracing::warn!(agent.id = agent, "no database: accepted requests die with the process, no event log");
