@@ -1,19 +1,25 @@
 //! PostgreSQL: the pool, the schema, the event log and the units of work. Only this crate knows diesel.
 
 pub mod clock;
+pub mod contents;
 pub mod dead_letters;
 pub mod error;
 pub mod events;
+pub mod export;
 pub mod history;
+pub mod import;
 pub mod inbox;
 pub mod migrate;
 pub mod outbox;
+pub mod owner;
 pub mod partitions;
 pub mod pool;
+pub mod retention;
 pub mod schema;
 pub mod seals;
 pub mod server;
 mod statement;
+pub mod stats;
 pub mod tasks;
 pub mod vouch;
 

@@ -6,6 +6,7 @@ mod container;
 mod database;
 mod server;
 mod source;
+mod standby;
 mod stub_model;
 mod template;
 mod url;

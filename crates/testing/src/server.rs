@@ -35,6 +35,16 @@ impl TestServer {
         Ok(Self { server, folder })
     }
 
+    /// A running server that keeps its data in `folder`.
+    pub(crate) fn of(server: PostgresServer, folder: TempDir) -> Self {
+        Self { server, folder }
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     /// URL for the owner; stays the same across restarts.
     pub fn url(&self) -> String {
         self.server.url()

@@ -1,9 +1,14 @@
 //! The database crate against real PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod contents;
 mod events;
 mod inbox;
 mod migrations;
 mod partitions;
+mod restore;
+mod retention;
 mod schema;
 mod seals;
+mod stats;
+mod transfer;
