@@ -65,9 +65,9 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
         let (db, log) = watched.clone();
         watch(db, log, told.clone(), stop.clone())
     });
-    let intake = ingest::Intake { db, log: log.clone(), app_id: EVENT_LOGGER.to_owned() };
+    let intake = ingest::Intake { db: db.clone(), log: log.clone(), app_id: EVENT_LOGGER.to_owned() };
     let routes = Routes::new()
-        .public(api::routes(log, shutdown.clone()))
+        .public(api::routes(db, log, shutdown.clone()))
         .delivered(subscription_router(tap::subscriptions(&intake), app_token));
     EventLogger { routes, info: ServiceInfo::new(EVENT_LOGGER), health, background }
 }

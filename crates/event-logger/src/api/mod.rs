@@ -2,15 +2,17 @@
 
 mod query;
 mod replay;
+mod stats;
 mod tail;
 
 use axum::{Router, routing::get};
-use mesh_six_db::events::EventLog;
+use mesh_six_db::{Database, events::EventLog};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 
 #[derive(Clone)]
 struct Api {
+    db: Database,
     log: EventLog,
     shutdown: CancellationToken,
 }
@@ -18,7 +20,7 @@ struct Api {
 /// The paths of this service, described.
 #[derive(OpenApi)]
 #[openapi(
-    paths(query::query, replay::replay, tail::tail, schema),
+    paths(query::query, replay::replay, stats::stats, tail::tail, schema),
     components(schemas(mesh_six_core::StoredEvent, mesh_six_core::error::ErrorBody))
 )]
 struct Described;
@@ -29,16 +31,17 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 /// Under `/api/v1` and, as in the original, without it.
-pub(crate) fn routes(log: EventLog, shutdown: CancellationToken) -> Router {
+pub(crate) fn routes(db: Database, log: EventLog, shutdown: CancellationToken) -> Router {
     let mut routes = Router::new();
     for prefix in ["/api/v1", ""] {
         routes = routes
             .route(&format!("{prefix}/events"), get(query::query))
             .route(&format!("{prefix}/events/replay/{{aggregate}}"), get(replay::replay))
+            .route(&format!("{prefix}/events/stats"), get(stats::stats))
             .route(&format!("{prefix}/events/tail"), get(tail::tail))
             .route(&format!("{prefix}/events/schema"), get(schema));
     }
-    routes.with_state(Api { log, shutdown })
+    routes.with_state(Api { db, log, shutdown })
 }
 
 /// JSON Schemas of the events and their payloads.

@@ -212,6 +212,26 @@ async fn answers_look_like_this() {
     assert!(schema.text.contains("task.dispatched"));
 }
 
+#[tokio::test]
+async fn statistics_of_a_window() {
+    let rig = Rig::start().await;
+    rig.log.append((0..3).map(event).collect()).await.unwrap();
+    let answer = ask::get(rig.router(), "/api/v1/events/stats?agentId=tests").await.json();
+    assert_eq!((&answer["count"], &answer["errors"]), (&json!(3), &json!(0)));
+    assert_eq!(answer["groups"], json!([{"eventType": "test.step", "agentId": "tests", "count": 3, "errors": 0}]));
+    let none = ask::get(rig.router(), "/events/stats?until=2026-01-01T00:00:00Z").await.json();
+    assert_eq!((&none["count"], &none["since"]), (&json!(0), &json!("2025-12-31T00:00:00.000000Z")));
+    for (query, field) in [
+        ("since=yesterday", "since"),
+        ("since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z", "since"),
+        ("agentId=a%00b", "agentId"),
+        ("agent=a", "agent"),
+    ] {
+        let answer = ask::get(rig.router(), &format!("/api/v1/events/stats?{query}")).await;
+        assert_eq!((answer.status, answer.field().as_str()), (StatusCode::BAD_REQUEST, field), "{query}");
+    }
+}
+
 #[test]
 fn the_public_api_is_described() {
     let mut described = json!(mesh_six_event_logger::openapi());
