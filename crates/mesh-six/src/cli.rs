@@ -1,12 +1,16 @@
 //! The command line.
 
+mod log;
+
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 use mesh_six_core::{TraceId, event::Position};
-use mesh_six_db::seals::Hash;
+use mesh_six_db::seals::{Hash, Month};
 use uuid::Uuid;
+
+pub(crate) use log::{EraseArgs, ExportArgs, ImportArgs, StatsArgs, SubjectArgs};
 
 /// A mesh of services that routes tasks to the best LLM agent and keeps every step on the record.
 #[derive(Parser)]
@@ -35,7 +39,7 @@ pub(crate) enum Command {
     Tasks(TasksArgs),
     /// List the agents and how they score
     Agents(AgentsArgs),
-    /// Read the event log
+    /// Read, prove, move and count the event log
     Events(EventsArgs),
     /// Bring the database to the newest schema, or show what is missing
     Migrate(MigrateArgs),
@@ -207,6 +211,14 @@ pub(crate) enum EventsCommand {
     Verify(VerifyArgs),
     /// Seal what can be sealed now, as the event logger does every minute
     Seal(SealArgs),
+    /// Count events, errors, tokens, cost and latency by type, agent and model
+    Stats(StatsArgs),
+    /// Write events as JSON lines
+    Export(ExportArgs),
+    /// Restore an empty log from an export
+    Import(ImportArgs),
+    /// Remove the content of an event, a task or a user; the log stays whole
+    Erase(EraseArgs),
 }
 
 /// What must hold of an event.
@@ -344,10 +356,23 @@ pub(crate) struct MigrateArgs {
 }
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  mesh-six partitions --ensure 3
+  mesh-six partitions --repair
+  mesh-six partitions --drop-before 2026-01 --dry-run")]
 pub(crate) struct PartitionsArgs {
     /// Make the partitions of this month and so many after it
     #[arg(long, value_name = "MONTHS")]
     pub(crate) ensure: Option<i32>,
+    /// Give rows that the default partition has caught a partition of their own; none is deleted
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Drop the months before this one that are closed, sealed and exported, and keys that nothing refers to
+    #[arg(long, value_name = "MONTH", conflicts_with_all = ["ensure", "repair"])]
+    pub(crate) drop_before: Option<Month>,
+    /// Only say what would be dropped, and what is in the way
+    #[arg(long, requires = "drop_before")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
     #[command(flatten)]

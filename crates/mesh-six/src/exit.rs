@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use mesh_six_core::{ApiError, ErrorType};
+use mesh_six_db::{DbError, export::TransferError};
 
 /// The command or the task failed.
 pub(crate) const FAILED: u8 = 1;
@@ -28,6 +29,23 @@ impl Exit {
     /// Nobody answers.
     pub(crate) fn unreachable(message: impl Into<String>) -> anyhow::Error {
         Self { code: UNREACHABLE, message: message.into() }.into()
+    }
+
+    /// The database refused, failed or was away.
+    pub(crate) fn database(error: DbError) -> anyhow::Error {
+        match error {
+            DbError::Refused(refusal) => refusal.into(),
+            DbError::Unavailable(_) => Self::unreachable(error.to_string()),
+            other => other.into(),
+        }
+    }
+
+    /// An export or import failed.
+    pub(crate) fn transfer(error: TransferError) -> anyhow::Error {
+        match error {
+            TransferError::Database(error) => Self::database(error),
+            other => other.into(),
+        }
     }
 }
 

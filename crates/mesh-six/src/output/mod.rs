@@ -1,6 +1,7 @@
 //! Printing: text for people, JSON for programs. Colours vanish where the output is no terminal (anstream).
 
 pub(crate) mod event;
+pub(crate) mod progress;
 pub(crate) mod table;
 
 use serde::Serialize;

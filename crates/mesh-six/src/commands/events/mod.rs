@@ -1,8 +1,12 @@
 //! `mesh-six events`.
 
+mod erase;
+mod export;
+mod import;
 mod query;
 mod replay;
 mod seal;
+mod stats;
 mod tail;
 mod verify;
 
@@ -18,6 +22,10 @@ pub(crate) async fn run(args: EventsArgs) -> anyhow::Result<ExitCode> {
         EventsCommand::Replay(args) => replay::run(args).await,
         EventsCommand::Verify(args) => verify::run(args).await,
         EventsCommand::Seal(args) => seal::run(args).await,
+        EventsCommand::Stats(args) => stats::run(args).await,
+        EventsCommand::Export(args) => export::run(args).await,
+        EventsCommand::Import(args) => import::run(args).await,
+        EventsCommand::Erase(args) => erase::run(args).await,
     }
 }
 
