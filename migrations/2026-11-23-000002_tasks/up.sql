@@ -113,6 +113,7 @@ CREATE TABLE dead_letters (
     last_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (app_id, topic, source, id)
 );
+CREATE INDEX dead_letters_message ON dead_letters (topic, source, id);
 CREATE INDEX dead_letters_waiting ON dead_letters (first_at) WHERE state = 'waiting';
 
 -- One row per finished attempt: what scoring learns from.

@@ -66,6 +66,43 @@ async fn m1_11_one_task_through_the_whole_mesh_every_step_on_the_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_commands_print() {
+    let (database, model) = (TestDatabase::new().await, StubModel::start().await);
+    model.always(Reply::text("Because of Rayleigh scattering."));
+    // Without the event logger nothing comes by a second path, so the order of the lines is fixed.
+    let args = ["--llm-url", model.url(), "--model", "stub", "--without", "event-logger"];
+    let mesh = Mesh::start(&args, &[("DATABASE_URL", database.url())]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        file.path(),
+        "{\"payload\": {\"query\": \"one\"}}\n\n{\"payload\": {\"query\": \"two\"}, \"priority\": 9}\n",
+    )
+    .unwrap();
+    let file = file.path().display().to_string();
+    let mut settings = insta::Settings::clone_current();
+    for (pattern, redacted) in [
+        (r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}", "[task]"),
+        (r"\b[0-9]+(\.[0-9])? m?s\b *", "[time] "),
+        (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}", "[created]"),
+        (r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?", "[clock]"),
+    ] {
+        settings.add_filter(pattern, redacted);
+    }
+    let printed = |args: &[&str]| {
+        let output = mesh.run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    settings.bind(|| {
+        insta::assert_snapshot!("prints submit", printed(&["submit", "Why is the sky blue?"]));
+        insta::assert_snapshot!("prints submit --file", printed(&["submit", "--concurrency", "1", "--file", &file]));
+        insta::assert_snapshot!("prints tasks", printed(&["tasks"]));
+        insta::assert_snapshot!("prints agents", printed(&["agents"]));
+        insta::assert_snapshot!("prints agents --score", printed(&["agents", "--score", "general-query"]));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_event_logger_a_tasks_story_is_complete() {
     let database = TestDatabase::new().await;
     let mesh = Mesh::start(&["--without", "event-logger"], &[("DATABASE_URL", database.url())]);
