@@ -12,13 +12,12 @@ use crate::{cli::SealArgs, exit::Exit, output, up::database};
 /// Seals what can be sealed and prints the chain's head, to be noted somewhere else.
 pub(crate) async fn run(args: SealArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
-    let db = Database::connect(DbConfig::new(database.owner_url(), "mesh-six events seal"))
-        .await
-        .map_err(|e| Exit::unreachable(e.to_string()))?;
+    let db =
+        Database::connect(DbConfig::new(database.owner_url(), "mesh-six events seal")).await.map_err(Exit::database)?;
     let sealed = seals::seal(&db, SealOptions::default()).await;
     db.close();
     database.stop().await;
-    print(&sealed?, args.output.json)?;
+    print(&sealed.map_err(Exit::database)?, args.output.json)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use mesh_six_core::time;
 use mesh_six_db::{
     Database, DbConfig,
@@ -22,9 +22,9 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
     let db = Database::connect(DbConfig::new(database.owner_url(), "mesh-six events verify"))
         .await
-        .map_err(|e| Exit::unreachable(e.to_string()))?;
+        .map_err(Exit::database)?;
     let options = VerifyOptions { expect: args.expect, from: args.from };
-    let bar = bar();
+    let bar = output::progress::events(Some(0));
     let verified = tokio::select! {
         verified = seals::verify(&db, options, |progress| show(&bar, progress)) => verified.map(Some),
         _ = tokio::signal::ctrl_c() => Ok(None),
@@ -32,7 +32,7 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     bar.finish_and_clear();
     db.close();
     database.stop().await;
-    let Some(report) = verified? else {
+    let Some(report) = verified.map_err(Exit::database)? else {
         anstream::eprintln!("stopped: nothing is said about the rest");
         return Ok(ExitCode::from(FAILED));
     };
@@ -42,14 +42,6 @@ pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
         print(&report)?;
     }
     Ok(if report.is_intact() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
-}
-
-/// On a terminal only.
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let style = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} events  {per_sec}");
-    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar
 }
 
 fn show(bar: &ProgressBar, progress: Progress) {
