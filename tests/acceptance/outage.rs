@@ -61,8 +61,7 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
         tokio::time::sleep(OUTAGE).await;
         server.restart().await;
         let before = accepted.load(Ordering::Relaxed);
-        wait_for(Duration::from_secs(60), async || (accepted.load(Ordering::Relaxed) >= before + 5).then_some(()))
-            .await;
+        wait_for(Duration::from_mins(1), async || (accepted.load(Ordering::Relaxed) >= before + 5).then_some(())).await;
         stop.store(true, Ordering::Relaxed);
     };
     tokio::join!(load, outage);
@@ -72,7 +71,7 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
     let client = server.client().await;
     let count = async |sql: &str| client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
     let open = "SELECT count(*) FROM orchestrator_tasks WHERE ended_at IS NULL";
-    wait_for(Duration::from_secs(120), async || (count(open).await == 0).then_some(())).await;
+    wait_for(Duration::from_mins(2), async || (count(open).await == 0).then_some(())).await;
     let expected = i64::try_from(expected).unwrap();
     assert_eq!(count("SELECT count(*) FROM orchestrator_tasks WHERE status = 'completed'").await, expected);
     // The attempts that were at the model when the database went finished, and did not run again.
@@ -85,7 +84,7 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
     // Each fact once, by whichever path.
     for event_type in ["task.submitted", "task.completed", "task.result"] {
         let sql = format!("SELECT count(*) FROM mesh_six_events WHERE event_type = '{event_type}'");
-        let settled = wait_for(Duration::from_secs(60), async || {
+        let settled = wait_for(Duration::from_mins(1), async || {
             let n = count(&sql).await;
             (n >= expected).then_some(n)
         });
@@ -93,5 +92,5 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
     }
     let calls = i64::try_from(model.calls().len()).unwrap();
     let logged = "SELECT count(*) FROM mesh_six_events WHERE event_type = 'llm.response'";
-    wait_for(Duration::from_secs(60), async || (count(logged).await == calls).then_some(())).await;
+    wait_for(Duration::from_mins(1), async || (count(logged).await == calls).then_some(())).await;
 }

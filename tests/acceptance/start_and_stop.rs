@@ -92,7 +92,7 @@ async fn ctrl_c_under_load_drains_and_a_second_one_ends_at_once() {
         assert!(mesh.run(&["submit", &format!("q {i}"), "--no-wait"]).status.success());
     }
     mesh.signal("INT");
-    assert_eq!(mesh.wait(Duration::from_secs(60)), Some(0));
+    assert_eq!(mesh.wait(Duration::from_mins(1)), Some(0));
     assert_eq!(running(&data), "", "PostgreSQL is stopped too");
 
     // What was in flight was finished, or goes on after the next start.
@@ -122,5 +122,5 @@ async fn sigterm_stops_a_mesh_whose_database_is_not_its_own() {
     let database = TestDatabase::new().await;
     let mut mesh = Mesh::start(&[], &[("DATABASE_URL", database.url())]);
     mesh.signal("TERM");
-    assert_eq!(mesh.wait(Duration::from_secs(60)), Some(0));
+    assert_eq!(mesh.wait(Duration::from_mins(1)), Some(0));
 }

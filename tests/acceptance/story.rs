@@ -196,7 +196,7 @@ async fn a_private_database_is_made_kept_and_found_by_the_tools() {
         assert_eq!(tools(&["migrate", "--dry-run"]), "");
         assert!(tools(&["partitions", "--ensure", "3"]).contains("mesh_six_events_default"));
         mesh.signal("INT");
-        assert_eq!(mesh.wait(std::time::Duration::from_secs(60)), Some(0));
+        assert_eq!(mesh.wait(std::time::Duration::from_mins(1)), Some(0));
         // And when it does not run, they start the server themselves.
         assert!(tools(&["partitions"]).contains("mesh_six_events_default"));
         task

@@ -67,7 +67,7 @@ pub(crate) struct Output {
 #[derive(Args, Clone)]
 pub(crate) struct Target {
     /// The mesh's address
-    #[arg(long, env = "MESH_SIX_URL", default_value = "http://127.0.0.1:7600", value_name = "URL")]
+    #[arg(long, env = "MESH_SIX_URL", hide_env_values = true, default_value = "http://127.0.0.1:7600", value_name = "URL")]
     pub(crate) url: String,
     /// The mesh's API token, if it asks for one
     #[arg(long = "api-token", env = "API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
@@ -89,10 +89,10 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// An OpenAI-compatible endpoint; without one the offline model answers
-    #[arg(long, env = "LITELLM_BASE_URL", value_name = "URL")]
+    #[arg(long, env = "LITELLM_BASE_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) llm_url: Option<String>,
     /// The model to ask for
-    #[arg(long, env = "LLM_MODEL", value_name = "NAME")]
+    #[arg(long, env = "LLM_MODEL", hide_env_values = true, value_name = "NAME")]
     pub(crate) model: Option<String>,
     /// Leave a service out (may be given several times)
     #[arg(long, value_name = "SERVICE")]
@@ -400,6 +400,7 @@ fn when(text: &str) -> Result<DateTime<Utc>, String> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use clap::CommandFactory;
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{cli::Output, output};
 
 /// Prints all sixteen, and which of them this version has.
-pub(crate) fn run(out: &Output) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(out: Output) -> anyhow::Result<ExitCode> {
     if out.json {
         for s in SERVICES {
             let capabilities: Vec<_> = s.capabilities.iter().map(|c| c.name).collect();

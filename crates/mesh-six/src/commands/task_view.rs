@@ -1,5 +1,7 @@
 //! A task as the API shows it.
 
+use std::fmt::Write;
+
 use mesh_six_core::{
     TraceId, Usage,
     task::{TaskError, TaskStatus},
@@ -69,10 +71,10 @@ impl TaskView {
             usage.output_tokens,
         );
         if let Some(cost) = usage.cost_usd {
-            facts.push_str(&format!("  ${cost:.4}"));
+            let _ = write!(facts, "  ${cost:.4}");
         }
         if self.attempts > 1 {
-            facts.push_str(&format!("  {} attempts", self.attempts));
+            let _ = write!(facts, "  {} attempts", self.attempts);
         }
         facts
     }

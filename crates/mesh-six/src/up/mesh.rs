@@ -43,16 +43,16 @@ impl LocalServices {
         let api_token = ProcessEnv.get("API_TOKEN").map(Secret::new);
         let token = api_token.as_ref().map(|t| t.expose().to_owned());
         let mesh = LocalMesh::with_config(MeshConfig { api_token: token, ..MeshConfig::default() });
-        let app_token = Some(mesh.app_token().to_owned());
-        let orchestrator =
-            OrchestratorConfig::from_env(&ProcessEnv, app_token.clone()).map_err(|e| Exit::usage(e.to_string()))?;
+        let delivery_token = Some(mesh.app_token().to_owned());
+        let orchestrator = OrchestratorConfig::from_env(&ProcessEnv, delivery_token.clone())
+            .map_err(|e| Exit::usage(e.to_string()))?;
         // Everything is on this machine here, what agents depend on too.
         let orchestrator = OrchestratorConfig { probe_loopback: true, ..orchestrator };
         let storage = Storage::open(db);
         let parts = Parts {
             storage: Some(storage.clone()),
             model: Some(model),
-            agent: AgentConfig { app_token, capture_content, ..AgentConfig::default() },
+            agent: AgentConfig { app_token: delivery_token, capture_content, ..AgentConfig::default() },
             orchestrator,
         };
         let mut services = Vec::new();

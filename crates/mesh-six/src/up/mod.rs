@@ -130,7 +130,7 @@ fn logging(verbose: bool) -> anyhow::Result<TelemetryConfig> {
     let mut config = TelemetryConfig::from_env(&ProcessEnv).map_err(|e| Exit::usage(e.to_string()))?;
     let named = ProcessEnv.get("LOG").or_else(|| ProcessEnv.get("RUST_LOG")).is_some();
     if !named {
-        config.filter = if verbose { "info" } else { "warn" }.to_owned();
+        if verbose { "info" } else { "warn" }.clone_into(&mut config.filter);
     }
     Ok(config)
 }

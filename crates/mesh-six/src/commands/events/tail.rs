@@ -90,12 +90,11 @@ impl Lines {
             if self.ended || self.buffer.len() > MAX_LINE {
                 return Ok(None);
             }
-            match self.response.chunk().await? {
-                Some(chunk) => self.buffer.extend_from_slice(&chunk),
-                None => {
-                    self.ended = true;
-                    self.buffer.push(b'\n');
-                }
+            if let Some(chunk) = self.response.chunk().await? {
+                self.buffer.extend_from_slice(&chunk);
+            } else {
+                self.ended = true;
+                self.buffer.push(b'\n');
             }
         }
     }

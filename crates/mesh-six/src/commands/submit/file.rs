@@ -111,7 +111,7 @@ fn task(line: &str, args: &SubmitArgs) -> Result<Value, String> {
     if !given.get("payload").is_some_and(Value::is_object) {
         return Err("payload: a JSON object is required".to_owned());
     }
-    let mut task = super::body(args, serde_json::Map::new());
+    let mut task = super::body(args, &serde_json::Map::new());
     if let Value::Object(fields) = &mut task {
         fields.extend(given);
     }

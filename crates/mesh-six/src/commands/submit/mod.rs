@@ -23,7 +23,7 @@ pub(crate) async fn run(args: SubmitArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.file {
         return file::run(&client, &args, path).await;
     }
-    let body = body(&args, payload(&args)?);
+    let body = body(&args, &payload(&args)?);
     let key = args.idempotency_key.as_deref();
     if args.no_wait {
         let accepted = wait::submit(&client, &body, key, 0).await?;
@@ -65,7 +65,7 @@ fn payload(args: &SubmitArgs) -> anyhow::Result<Map<String, Value>> {
     serde_json::from_str(text).map_err(|e| Exit::usage(format!("--payload is not a JSON object: {e}")))
 }
 
-fn body(args: &SubmitArgs, payload: Map<String, Value>) -> Value {
+fn body(args: &SubmitArgs, payload: &Map<String, Value>) -> Value {
     let mut body = json!({
         "capability": args.capability,
         "payload": payload,
