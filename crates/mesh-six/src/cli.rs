@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod log;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use mesh_six_core::{TraceId, event::Position};
 use mesh_six_db::seals::{Hash, Month};
 use uuid::Uuid;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use log::{EraseArgs, ExportArgs, ImportArgs, StatsArgs, SubjectArgs};
 
 /// A mesh of services that routes tasks to the best LLM agent and keeps every step on the record.
@@ -45,6 +47,8 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// List the event log's partitions, or make those that are missing
     Partitions(PartitionsArgs),
+    /// Measure the event log and the mesh, each beside a reference
+    Bench(BenchArgs),
     /// List the sixteen services
     Services(Output),
     /// Print a completion script for a shell

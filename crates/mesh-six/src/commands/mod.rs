@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod agents;
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod events;
 pub(crate) mod migrate;

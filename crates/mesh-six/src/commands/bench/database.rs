@@ -1,0 +1,121 @@
+//! Databases that are thrown away: on the server that is named, else on a private one.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use mesh_six_core::id::new_id;
+use mesh_six_db::{
+    migrate,
+    server::{PostgresServer, ServerConfig},
+};
+use mesh_six_runtime::{Env, ProcessEnv};
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, NoTls};
+
+use crate::exit::Exit;
+
+/// Where the bench is at work.
+pub(super) struct Ground {
+    url: String,
+    private: Option<(PostgresServer, PathBuf)>,
+    made: Mutex<Vec<String>>,
+}
+
+impl Ground {
+    /// Finds or starts the server.
+    pub(super) async fn prepare() -> anyhow::Result<Self> {
+        let named = ["DATABASE_DIRECT_URL", "DATABASE_URL", "PG_PRIMARY_URL"].iter().find_map(|v| ProcessEnv.get(v));
+        let (url, private) = if let Some(url) = named {
+            (url, None)
+        } else {
+            let (server, folder) = start().await?;
+            (server.url(), Some((server, folder)))
+        };
+        Ok(Self { url, private, made: Mutex::default() })
+    }
+
+    /// Whether the server is our own.
+    pub(super) fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+
+    /// Makes a database with our schema; returns its URL for the owner.
+    pub(super) async fn database(&self) -> anyhow::Result<String> {
+        let name = format!("mesh_six_bench_{}", new_id().simple());
+        let client = connect(&self.url).await?;
+        self.made.lock().await.push(name.clone());
+        client.batch_execute(&format!("CREATE DATABASE {name}")).await.context("cannot make a database to bench in")?;
+        let url = with_database(&self.url, &name);
+        migrate::run(&url).await?;
+        Ok(url)
+    }
+
+    /// Drops what was made and ends the private server.
+    pub(super) async fn clear(self) -> anyhow::Result<()> {
+        if let Some((mut server, folder)) = self.private {
+            server.stop().await;
+            drop(server);
+            return match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+                _ => Ok(()),
+            };
+        }
+        let client = connect(&self.url).await?;
+        for name in self.made.into_inner() {
+            let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+            client.batch_execute(&drop).await.with_context(|| format!("database {name} is left over"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A connection, driven in the background until the client is dropped.
+pub(super) async fn connect(url: &str) -> anyhow::Result<Client> {
+    // The error never quotes the URL, which may hold a password.
+    let connected = tokio_postgres::connect(url, NoTls).await;
+    let (client, connection) = connected.map_err(|e| Exit::unreachable(format!("cannot use the database: {e}")))?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+/// A server with the settings of a small real one: durable in every commit, and with room for the WAL of a run, so
+/// that no checkpoint falls into one side of a comparison.
+async fn start() -> anyhow::Result<(PostgresServer, PathBuf)> {
+    let folder = std::env::temp_dir().join(format!("mesh-six-bench-{}", new_id().simple()));
+    let settings = [
+        ("fsync", "on"),
+        ("synchronous_commit", "on"),
+        ("shared_buffers", "256MB"),
+        ("max_wal_size", "8GB"),
+        ("checkpoint_timeout", "30min"),
+        ("max_connections", "200"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let config = ServerConfig { settings, throwaway: true, ..ServerConfig::new(&folder) };
+    Ok((PostgresServer::start(config).await?, folder))
+}
+
+/// `url` with another database.
+fn with_database(url: &str, name: &str) -> String {
+    let (base, parameters) = url.split_once('?').map_or((url, None), |(base, rest)| (base, Some(rest)));
+    let authority = base.find("://").map_or(0, |at| at + 3);
+    let end = base[authority..].find('/').map_or(base.len(), |at| authority + at);
+    let parameters = parameters.map(|p| format!("?{p}")).unwrap_or_default();
+    format!("{}/{name}{parameters}", &base[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_database_of_the_same_server() {
+        for (url, other) in [
+            ("postgres://me:pw@host:5432/mesh", "postgres://me:pw@host:5432/x"),
+            ("postgres://host", "postgres://host/x"),
+            ("postgres://host/mesh?sslmode=disable", "postgres://host/x?sslmode=disable"),
+        ] {
+            assert_eq!(with_database(url, "x"), other);
+        }
+    }
+}
