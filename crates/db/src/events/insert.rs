@@ -81,26 +81,67 @@ pub(crate) fn needs_transaction(rows: &[&Entry]) -> bool {
 }
 
 /// The statement for rows of distinct keys. Keys go in sorted, so that two batches never wait for each other
-/// in a circle. `occurred_at` outside of what is sensible becomes the database's clock.
+/// in a circle.
 fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>) -> Statement<'a, Returned> {
     let mut keys: Vec<(EventKey, Uuid)> = rows.iter().filter_map(|e| Some((e.key.or(batch)?, e.id))).collect();
     keys.sort_unstable_by_key(|(key, _)| *key);
     keys.dedup_by_key(|(key, _)| *key);
-    let entries = || rows.iter().copied();
-    Statement::new("WITH keys AS (INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
-        .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
+    match *keys.as_slice() {
+        [(key, id)] if rows.iter().all(|e| e.key.or(batch).is_some()) => together(rows, key, id),
+        _ => apart(rows, &keys, batch),
+    }
+}
+
+/// For rows that share one key, most often the batch's: all are new or none is. The server then need not find out
+/// which, and for one row that is most of its work.
+fn together<'a>(rows: &[&'a Entry], key: EventKey, id: Uuid) -> Statement<'a, Returned> {
+    let keys = Statement::new("WITH keys AS (INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) VALUES (")
+        .bind(Value::Int(key.bucket))
         .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
+        .bind(Value::Id(key.hash))
         .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
+        .bind(Value::Id(id))
+        .sql(") ON CONFLICT DO NOTHING RETURNING key_hash) ");
+    columns(keys.sql(INSERT).sql("FROM keys, unnest("), rows).sql(
+        ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
+         aggregate_id, idempotency_key, place) \
+         ORDER BY e.place RETURNING seq, txid, timestamp, id",
+    )
+}
+
+/// For rows with keys of their own: those are written whose keys are new.
+fn apart<'a>(rows: &[&'a Entry], keys: &[(EventKey, Uuid)], batch: Option<EventKey>) -> Statement<'a, Returned> {
+    let keys = Statement::new(
+        "WITH keys AS (INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(",
+    )
+    .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
+    .sql(", ")
+    .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
+    .sql(", ")
+    .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
+    .sql(") AS k ON CONFLICT DO NOTHING RETURNING key_hash) ");
+    columns(keys.sql(INSERT).sql("FROM unnest("), rows)
+        .sql(", ")
+        .bind(Value::OptionalIds(rows.iter().map(|e| e.key.or(batch).map(|key| key.hash)).collect()))
         .sql(
-            ") AS k ON CONFLICT DO NOTHING RETURNING key_hash) \
-         INSERT INTO mesh_six_events (occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, \
-         payload, aggregate_id, idempotency_key) \
-         SELECT CASE WHEN e.occurred_at BETWEEN 'epoch' AND now() + interval '24 hours' THEN e.occurred_at \
-         ELSE now() END, e.id, e.trace_id, e.task_id, e.agent_id, e.event_type, e.event_version, e.payload, \
-         e.aggregate_id, e.idempotency_key FROM unnest(",
+            ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
+             aggregate_id, idempotency_key, key_hash, place) \
+             WHERE e.key_hash IS NULL OR e.key_hash IN (SELECT key_hash FROM keys) \
+             ORDER BY e.place RETURNING seq, txid, timestamp, id",
         )
+}
+
+/// How events go in. `occurred_at` outside of what is sensible becomes the database's clock.
+const INSERT: &str = "INSERT INTO mesh_six_events (occurred_at, id, trace_id, task_id, agent_id, event_type, \
+    event_version, payload, aggregate_id, idempotency_key) \
+    SELECT CASE WHEN e.occurred_at BETWEEN 'epoch' AND now() + interval '24 hours' THEN e.occurred_at \
+    ELSE now() END, e.id, e.trace_id, e.task_id, e.agent_id, e.event_type, e.event_version, e.payload, \
+    e.aggregate_id, e.idempotency_key ";
+
+/// The rows' values, a column at a time.
+fn columns<'a>(statement: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statement<'a, Returned> {
+    let entries = || rows.iter().copied();
+    statement
         .bind(Value::Times(entries().map(|e| e.occurred_at).collect()))
         .sql(", ")
         .bind(Value::Ids(entries().map(|e| e.id).collect()))
@@ -120,14 +161,6 @@ fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>) -> Statement<'a, R
         .bind(Value::OptionalTexts(entries().map(|e| e.aggregate_id.as_deref()).collect()))
         .sql(", ")
         .bind(Value::OptionalTexts(entries().map(|e| e.idempotency_key.as_deref()).collect()))
-        .sql(", ")
-        .bind(Value::OptionalIds(entries().map(|e| e.key.or(batch).map(|key| key.hash)).collect()))
-        .sql(
-            ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
-         aggregate_id, idempotency_key, key_hash, place) \
-         WHERE e.key_hash IS NULL OR e.key_hash IN (SELECT key_hash FROM keys) \
-         ORDER BY e.place RETURNING seq, txid, timestamp, id",
-        )
 }
 
 /// Content of the events that were written goes beside the log.
@@ -203,13 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn the_statement_is_the_same_text_for_any_rows() {
+    fn the_statements_are_the_same_text_for_any_number_of_rows() {
         let (one, two) = (entry(1), entry(1));
-        let text = |rows: &[&Entry]| {
-            let text = debug_query::<Pg, _>(&statement(rows, None)).to_string();
+        let text = |rows: &[&Entry], batch: Option<EventKey>| {
+            let text = debug_query::<Pg, _>(&statement(rows, batch)).to_string();
             text.split(" -- binds").next().unwrap_or_default().to_owned()
         };
-        assert_eq!(text(&[&one]), text(&[&one, &two]));
-        insta::assert_snapshot!(text(&[&one]));
+        assert_eq!(text(&[&one], None), text(&[&one, &two], None));
+        let batch = Some(EventKey { bucket: 0, hash: Uuid::nil() });
+        assert_eq!(text(&[&one], batch), text(&[&one, &two], batch));
+        insta::assert_snapshot!(format!("{}\n{}", text(&[&one], None), text(&[&one], batch)));
     }
 }
