@@ -71,7 +71,13 @@ pub(crate) struct Output {
 #[derive(Args, Clone)]
 pub(crate) struct Target {
     /// The mesh's address
-    #[arg(long, env = "MESH_SIX_URL", hide_env_values = true, default_value = "http://127.0.0.1:7600", value_name = "URL")]
+    #[arg(
+        long,
+        env = "MESH_SIX_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:7600",
+        value_name = "URL"
+    )]
     pub(crate) url: String,
     /// The mesh's API token, if it asks for one
     #[arg(long = "api-token", env = "API_TOKEN", hide_env_values = true, value_name = "TOKEN")]
