@@ -1,6 +1,6 @@
 //! How the database is set up and how much was done with it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -25,7 +25,7 @@ pub(super) struct Settings {
     quick: bool,
     /// Private and thrown away, or one that was named.
     server: &'static str,
-    postgres: Vec<(&'static str, String)>,
+    postgres: BTreeMap<&'static str, String>,
     /// Rows in the log that was appended to, at the end.
     pub(super) appended_rows: i64,
     /// Rows in each of the two logs that were queried.
@@ -36,10 +36,10 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) async fn read(client: &Client, quick: bool, private: bool) -> anyhow::Result<Self> {
-        let mut postgres = Vec::with_capacity(READ.len());
+        let mut postgres = BTreeMap::new();
         for name in READ {
             let row = client.query_one("SELECT current_setting($1)", &[&name]).await.context("settings")?;
-            postgres.push((name, row.get(0)));
+            postgres.insert(name, row.get(0));
         }
         let server = if private { "a private server, thrown away" } else { "the server of DATABASE_URL" };
         Ok(Self { quick, server, postgres, appended_rows: 0, queried_rows: 0, seconds: 0 })
