@@ -85,6 +85,8 @@ async fn what_the_commands_print() {
         (r"\b[0-9]+(\.[0-9])? m?s\b *", "[time] "),
         (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8}", "[created]"),
         (r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?", "[clock]"),
+        // A column is as wide as what was redacted in it.
+        (r" {2,}", "  "),
     ] {
         settings.add_filter(pattern, redacted);
     }
