@@ -107,7 +107,8 @@ pub async fn records(
             ARRAY(SELECT h.success FROM agent_task_history h WHERE h.agent_id = a.agent_id AND h.capability = ",
     )
     .bind(Value::Text(capability))
-    .sql(" AND h.created_at > now() - ")
+    // What the caller did wrong says nothing about the agent.
+    .sql(" AND h.error_type IS DISTINCT FROM 'validation' AND h.created_at > now() - ")
     .bind(Value::Long(clock::millis(max_age)))
     .sql(" * interval '1 ms' ORDER BY h.created_at DESC, h.attempt DESC LIMIT ")
     .bind(Value::Long(i64::try_from(WINDOW).unwrap_or(i64::MAX)))

@@ -47,6 +47,10 @@ pub async fn run(url: &str) -> Result<Vec<String>, MigrateError> {
 
 /// Reverts the newest migration and returns its name; refused while the event log has rows.
 pub async fn revert_last(url: &str) -> Result<String, MigrateError> {
+    if has_events(url).await? {
+        let refusal = "the event log has rows: a database with events is not reverted";
+        return Err(MigrateError::Failed(refusal.to_owned()));
+    }
     locked(url, |conn| {
         conn.revert_last_migration(MIGRATIONS).map(|v| v.to_string()).map_err(|e| MigrateError::Failed(e.to_string()))
     })
@@ -79,17 +83,34 @@ pub async fn check(db: &Database) -> DbResult<()> {
 }
 
 #[derive(diesel::QueryableByName)]
+struct Known {
+    #[diesel(sql_type = diesel::sql_types::Bool)]
+    known: bool,
+}
+
+/// Whether the event log is there and has rows.
+async fn has_events(url: &str) -> Result<bool, MigrateError> {
+    let connect = |e: &dyn std::fmt::Display| MigrateError::Connect(e.to_string());
+    let mut conn = AsyncPgConnection::establish(url).await.map_err(|e| connect(&e))?;
+    for question in [
+        "SELECT to_regclass('mesh_six_events') IS NOT NULL AS known",
+        "SELECT EXISTS (SELECT FROM mesh_six_events) AS known",
+    ] {
+        let answer = diesel::sql_query(question).get_result::<Known>(&mut conn).await.map_err(|e| connect(&e))?;
+        if !answer.known {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[derive(diesel::QueryableByName)]
 struct Version {
     #[diesel(sql_type = diesel::sql_types::Text)]
     version: String,
 }
 
 async fn applied(conn: &mut AsyncPgConnection) -> Result<Vec<String>, DbError> {
-    #[derive(diesel::QueryableByName)]
-    struct Known {
-        #[diesel(sql_type = diesel::sql_types::Bool)]
-        known: bool,
-    }
     let table = diesel::sql_query("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS known");
     if !table.get_result::<Known>(conn).await?.known {
         return Ok(Vec::new());

@@ -149,7 +149,7 @@ pub(crate) struct SubmitArgs {
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
     /// Print the task's id and do not wait
-    #[arg(long)]
+    #[arg(long, conflicts_with = "file")]
     pub(crate) no_wait: bool,
     /// Tasks of a file that are under way at once
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -177,8 +177,8 @@ pub(crate) struct TasksArgs {
     /// Only tasks that ask for this
     #[arg(long, conflicts_with = "id")]
     pub(crate) capability: Option<String>,
-    /// How many
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    /// How many, 1 to 200
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=200))]
     pub(crate) limit: u16,
     #[command(flatten)]
     pub(crate) output: Output,

@@ -49,6 +49,11 @@ impl Exit {
     }
 }
 
+/// Whether `error` means that nobody answers.
+pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Exit>().is_some_and(|exit| exit.code == UNREACHABLE)
+}
+
 /// Prints `error` in one line and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let code = match (error.downcast_ref::<Exit>(), error.downcast_ref::<ApiError>()) {

@@ -97,6 +97,10 @@ pub(super) async fn submit(
     headers: HeaderMap,
     ValidJson(body): ValidJson<NewTaskBody>,
 ) -> Result<Response, HttpError> {
+    // The agents have left already: without this a caller would be told that there is none.
+    if state.stop.is_cancelled() {
+        return Err(ApiError::unavailable("this mesh is ending; try again when it is back").into());
+    }
     let wait = body.wait;
     let task = new_task(body, trace, client_key(&headers)?);
     let accepted = accept(&state.engine, &task).await?;

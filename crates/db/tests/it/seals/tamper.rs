@@ -221,11 +221,7 @@ async fn nobody_changes_seals_by_the_way() {
         let by_owner = owner.batch_execute(change).await.unwrap_err();
         assert!(by_owner.as_db_error().unwrap().message().contains("immutable"), "{change}: {by_owner}");
     }
-    let refused = loop {
-        if let Err(refused) = mesh_six_db::migrate::revert_last(rig.database.url()).await {
-            break refused;
-        }
-    };
-    assert!(refused.to_string().contains("a log with seals is not reverted"), "{refused}");
+    let refused = mesh_six_db::migrate::revert_last(rig.database.url()).await.unwrap_err();
+    assert!(refused.to_string().contains("is not reverted"), "{refused}");
     assert_eq!(rig.head().await.number, 1);
 }

@@ -1,6 +1,12 @@
 //! A file of tasks: all are read and checked before the first is submitted.
 
-use std::{io::Read, path::Path, process::ExitCode, time::Instant};
+use std::{
+    io::Read,
+    path::Path,
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Instant,
+};
 
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,8 +29,22 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} tasks  {elapsed}  {msg}")?;
     bar.set_style(style);
     let begun = Instant::now();
+    // Once nobody answers, the rest of the file would only repeat that.
+    let gone = AtomicBool::new(false);
     let mut results: Vec<(usize, anyhow::Result<TaskView>)> = stream::iter(tasks.into_iter().enumerate())
-        .map(|(i, task)| async move { (i, wait::submit_and_wait(client, &task, None).await) })
+        .map(|(i, task)| {
+            let gone = &gone;
+            async move {
+                if gone.load(Ordering::Relaxed) {
+                    return (i, Err(Exit::unreachable("not submitted: the mesh went away")));
+                }
+                let done = wait::submit_and_wait(client, &task, None).await;
+                if done.as_ref().is_err_and(exit::is_unreachable) {
+                    gone.store(true, Ordering::Relaxed);
+                }
+                (i, done)
+            }
+        })
         .buffer_unordered(usize::from(args.concurrency))
         .inspect(|(_, done)| {
             bar.inc(1);
@@ -41,17 +61,19 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
         for (i, result) in &results {
             output::json(&match result {
                 Ok(task) => task.summary(),
-                Err(error) => json!({"line": i + 1, "status": "not submitted", "error": error.to_string()}),
+                Err(error) => json!({"line": i + 1, "status": "not submitted", "error": format!("{error:#}")}),
             })?;
         }
     } else {
         summary(&results, completed, begun)?;
     }
     let all = completed == results.len();
-    // A mesh that is not there is not the same as tasks that failed.
+    let away = gone.into_inner();
     match results.into_iter().next() {
         Some((_, Err(error))) if completed == 0 => Err(error),
         _ if all => Ok(ExitCode::SUCCESS),
+        // A mesh that went away is not the same as tasks that failed.
+        _ if away => Ok(ExitCode::from(exit::UNREACHABLE)),
         _ => Ok(ExitCode::from(exit::FAILED)),
     }
 }
@@ -73,7 +95,7 @@ fn summary(results: &[(usize, anyhow::Result<TaskView>)], completed: usize, begu
             }
             Err(error) => {
                 let blank = String::new;
-                vec![(i + 1).to_string(), "not done".to_owned(), blank(), blank(), blank(), error.to_string()]
+                vec![(i + 1).to_string(), "not done".to_owned(), blank(), blank(), blank(), format!("{error:#}")]
             }
         })
         .collect();

@@ -26,7 +26,7 @@ pub(crate) async fn run(args: SubmitArgs) -> anyhow::Result<ExitCode> {
     let body = body(&args, &payload(&args)?);
     let key = args.idempotency_key.as_deref();
     if args.no_wait {
-        let accepted = wait::submit(&client, &body, key, 0).await?;
+        let accepted = wait::submit(&client, &body, key).await?;
         if args.output.json {
             output::json(&accepted)?;
         } else {

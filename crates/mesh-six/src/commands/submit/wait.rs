@@ -2,25 +2,24 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use mesh_six_core::{ApiError, ErrorType};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{client::Client, commands::task_view::TaskView};
 
+/// How long a submission may take.
+const SUBMIT: Duration = Duration::from_secs(30);
 /// Seconds that one request waits for the end of a task.
 const POLL_SECONDS: u64 = 25;
 /// Requests that may fail in a row before giving up.
 const TRIES: u32 = 20;
 
 /// Submits `body` and returns the answer. The key makes a second try after a broken connection the same task.
-pub(crate) async fn submit(client: &Client, body: &Value, key: Option<&str>, wait: u64) -> anyhow::Result<Value> {
-    let mut body = body.clone();
-    if wait > 0 {
-        body["wait"] = json!(wait);
-    }
-    let request = client.request(Method::POST, "/api/v1/tasks").json(&body).timeout(Duration::from_secs(wait + 30));
+pub(crate) async fn submit(client: &Client, body: &Value, key: Option<&str>) -> anyhow::Result<Value> {
+    let request = client.request(Method::POST, "/api/v1/tasks").json(body).timeout(SUBMIT);
     let request = match key {
         Some(key) => request.header("Idempotency-Key", key),
         None => request,
@@ -29,10 +28,16 @@ pub(crate) async fn submit(client: &Client, body: &Value, key: Option<&str>, wai
     response.json().await.map_err(|e| client.unreachable(&e))
 }
 
-/// Submits `body` and waits until the task has ended.
+/// Submits `body` and waits until the task has ended. The submission does not wait itself, so that the task's id is
+/// known whatever happens to the connection later.
 pub(crate) async fn submit_and_wait(client: &Client, body: &Value, key: Option<&str>) -> anyhow::Result<TaskView> {
-    let accepted = submit(client, body, key, POLL_SECONDS).await?;
+    let accepted = submit(client, body, key).await?;
     let id: Uuid = serde_json::from_value(accepted["taskId"].clone())?;
+    wait(client, id).await.with_context(|| format!("task {id} was accepted, but its end was not seen"))
+}
+
+/// Waits until the task has ended.
+async fn wait(client: &Client, id: Uuid) -> anyhow::Result<TaskView> {
     let mut failures = 0;
     loop {
         match poll(client, id).await {
