@@ -207,3 +207,17 @@ async fn a_private_database_is_made_kept_and_found_by_the_tools() {
     let again = mesh.json(&["tasks", task["taskId"].as_str().unwrap(), "--json"]).remove(0);
     assert_eq!(again["status"], "completed", "tasks outlive the mesh");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn up_tells_programs_where_it_is() {
+    let database = TestDatabase::new().await;
+    let mut up = command(&["up", "--port", "0", "--json"]).env("DATABASE_URL", database.url()).spawn().unwrap();
+    let line = BufReader::new(up.stdout.take().unwrap()).lines().next().unwrap().unwrap();
+    let told: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&told["database"], &told["model"]), (&"PostgreSQL from DATABASE_URL".into(), &"offline".into()));
+    let output = command(&["agents", "--json", "--url", told["url"].as_str().unwrap()]).output().unwrap();
+    assert!(output.status.success());
+    let ended = std::process::Command::new("kill").args(["-INT", &up.id().to_string()]).status().unwrap();
+    assert!(ended.success());
+    assert_eq!(up.wait().unwrap().code(), Some(0));
+}

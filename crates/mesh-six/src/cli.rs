@@ -110,6 +110,8 @@ pub(crate) struct UpArgs {
     /// Log what the services say, not only warnings
     #[arg(long, short)]
     pub(crate) verbose: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Args)]

@@ -11,6 +11,7 @@ use mesh_six_runtime::{
     Env, LlmSettings, ProcessEnv, shutdown_signal,
     telemetry::{self, LogFormat, TelemetryConfig},
 };
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,9 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     // Dropping the half-made start ends its server too.
     let Some(database) = started else { return Ok(ExitCode::SUCCESS) };
     let done = serve(&database, listener, model, capture_content, &args.without, &shutdown, || {
+        if args.output.json {
+            return output::json(&json!({ "url": url, "database": database.described, "model": model_name }));
+        }
         output::print_line(&format!("mesh-six is up: {url}   ({}, model: {model_name})", database.described))
     });
     let done = done.await;
