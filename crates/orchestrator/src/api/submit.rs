@@ -97,13 +97,15 @@ pub(super) async fn submit(
     headers: HeaderMap,
     ValidJson(body): ValidJson<NewTaskBody>,
 ) -> Result<Response, HttpError> {
-    // The agents have left already: without this a caller would be told that there is none.
-    if state.stop.is_cancelled() {
-        return Err(ApiError::unavailable("this mesh is ending; try again when it is back").into());
-    }
     let wait = body.wait;
     let task = new_task(body, trace, client_key(&headers)?);
-    let accepted = accept(&state.engine, &task).await?;
+    let accepted = match accept(&state.engine, &task).await {
+        // The agents of a mesh that is ending leave first: that is no lack of agents.
+        Err(HttpError(error)) if error.error_type == ErrorType::NoAgent && state.stop.is_cancelled() => {
+            return Err(ApiError::unavailable("this mesh is ending; try again when it is back").into());
+        }
+        accepted => accepted?,
+    };
     if wait == 0 {
         return Ok(Json(accepted).into_response());
     }
