@@ -13,7 +13,7 @@ mod insert;
 mod log;
 mod metrics;
 mod queue;
-mod read;
+pub(crate) mod read;
 mod sink;
 mod unit;
 mod wake;

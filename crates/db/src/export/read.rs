@@ -1,14 +1,13 @@
 //! Reading a part of the log in its order, page by page, up to where it stood at the beginning.
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::BigInt;
 use diesel_async::RunQueryDsl;
-use mesh_six_core::{Event, StoredEvent, TraceId, event::Position};
-use serde_json::Value as Json;
-use uuid::Uuid;
+use mesh_six_core::{StoredEvent, event::Position};
 
 use crate::{
     error::DbResult,
+    events::read::{SELECT, load},
     pool::Database,
     retention,
     seals::Month,
@@ -17,16 +16,6 @@ use crate::{
 
 /// Events of one page.
 const PAGE: i64 = 2_000;
-
-type Columns = (
-    (BigInt, BigInt, Timestamptz, Timestamptz, SqlUuid, SqlUuid, Nullable<SqlUuid>),
-    (Text, Text, Integer, Jsonb, Nullable<Text>, Nullable<Text>),
-);
-
-type Row = (
-    (i64, i64, DateTime<Utc>, DateTime<Utc>, Uuid, Uuid, Option<Uuid>),
-    (String, String, i32, Json, Option<String>, Option<String>),
-);
 
 /// Which part of the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,13 +73,8 @@ impl Export {
     /// The next events, in order; none at the end.
     pub async fn next_page(&mut self) -> DbResult<Vec<StoredEvent>> {
         let mut conn = self.db.conn().await?;
-        let query = Statement::<Columns>::new(
-            "SELECT seq, txid, timestamp, occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, \
-             payload, aggregate_id, idempotency_key FROM mesh_six_events WHERE ",
-        );
-        let query = self.within(query).sql(" ORDER BY txid, seq LIMIT ").bind(Value::Long(PAGE));
-        let rows: Vec<Row> = query.load(&mut conn).await?;
-        let events: Vec<StoredEvent> = rows.into_iter().map(stored).collect();
+        let query = self.within(Statement::new(SELECT)).sql(" ORDER BY txid, seq LIMIT ").bind(Value::Long(PAGE));
+        let events = load(&mut conn, query).await?;
         if let Some(last) = events.last() {
             self.at = last.position;
         }
@@ -112,31 +96,5 @@ impl Export {
             query = query.sql(" AND timestamp < ").bind(Value::Time(until));
         }
         query
-    }
-}
-
-fn stored(row: Row) -> StoredEvent {
-    let (
-        (seq, txid, timestamp, occurred_at, id, trace_id, task_id),
-        (agent_id, event_type, event_version, payload, aggregate_id, idempotency_key),
-    ) = row;
-    StoredEvent {
-        seq,
-        txid,
-        timestamp,
-        position: Position::of(txid, seq, timestamp),
-        event: Event {
-            id,
-            trace_id: TraceId::from_uuid(trace_id),
-            task_id,
-            agent_id,
-            event_type,
-            event_version,
-            payload,
-            aggregate_id,
-            idempotency_key,
-            occurred_at,
-            content: None,
-        },
     }
 }

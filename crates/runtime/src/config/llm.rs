@@ -1,5 +1,7 @@
 //! Which model answers.
 
+use mesh_six_llm::DEFAULT_MODEL;
+
 use crate::{
     env::{ConfigError, Env, switch},
     secret::Secret,
@@ -27,7 +29,7 @@ impl LlmSettings {
         Ok(Self {
             base_url,
             api_key: Secret::new(env.get("LITELLM_API_KEY").unwrap_or_else(|| "sk-local".to_owned())),
-            model: env.get("LLM_MODEL").unwrap_or_else(|| "anthropic/claude-sonnet-4-20250514".to_owned()),
+            model: env.get("LLM_MODEL").unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
             offline: switch(env, "LLM_OFFLINE", false)?,
             capture_content: switch(env, "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", false)?,
         })

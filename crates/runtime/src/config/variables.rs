@@ -36,7 +36,7 @@ pub const VARIABLES: [Variable; 21] = [
     variable("DATABASE_DIRECT_URL", "DATABASE_URL", "the same database past any pooler, for LISTEN and migrations"),
     variable("LITELLM_BASE_URL", "", "OpenAI-compatible endpoint, up to and including /v1"),
     variable("LITELLM_API_KEY", "sk-local", "key for that endpoint"),
-    variable("LLM_MODEL", "anthropic/claude-sonnet-4-20250514", "name of the model"),
+    variable("LLM_MODEL", mesh_six_llm::DEFAULT_MODEL, "name of the model"),
     variable("LLM_OFFLINE", "false", "true: answer without a model, and say so in each answer"),
     variable(
         "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT",
