@@ -1,7 +1,10 @@
 //! A fresh, migrated database for one test.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -17,6 +20,9 @@ use crate::{
 
 /// Few, since many tests run at once on one server.
 const POOL: usize = 5;
+/// How long the end of a test waits for its database to be gone. What is left then goes a moment later, or, when the
+/// process ends first, with the leftovers that the next run drops.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A database of its own, copied from the migrated template and dropped at the end of the test.
 pub struct TestDatabase {
@@ -66,14 +72,22 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
+    /// Waits only shortly. `DROP DATABASE` needs an answer of every process of the server, and one that is amid a login
+    /// gives none; if it is this test's own login, it ends with the test's runtime, thus after this function.
     fn drop(&mut self) {
-        let dropped = on_own_runtime(async {
-            let admin = connect(&self.source.admin_url).await?;
-            Ok(admin.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name)).await?)
+        let (admin_url, name) = (self.source.admin_url.clone(), self.name.clone());
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let dropped = on_own_runtime(async {
+                let admin = connect(&admin_url).await?;
+                Ok(admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await?)
+            });
+            if let Err(error) = dropped {
+                eprintln!("could not drop {name}: {error:#}");
+            }
+            let _ = tell.send(());
         });
-        if let Err(error) = dropped {
-            eprintln!("could not drop {}: {error:#}", self.name);
-        }
+        let _ = told.recv_timeout(PATIENCE);
     }
 }
 
