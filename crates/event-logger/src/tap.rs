@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mesh_six_core::names::{DEAD_LETTER, TASK_EVENTS, TASK_PROGRESS, TASK_RESULTS};
 use mesh_six_sidecar::{BulkHandler, Subscription};
 
-use crate::ingest::{DeadLetters, Intake, TaskEvents, TaskProgressNotes, TaskResults};
+use crate::ingest::{DeadLetters, Facts, Intake, TaskResults};
 
 /// One pub/sub component per subscription: a component with several left messages behind after a broker's
 /// restart (dapr-measured.md §1c). All speak to one broker and exchange.
@@ -19,11 +19,11 @@ pub(crate) fn subscriptions(intake: &Intake) -> Vec<(Subscription, Arc<dyn BulkH
         ),
         (
             Subscription::bulk("events-tasks", TASK_EVENTS, "/events/task-events", 100, 20),
-            Arc::new(TaskEvents(intake.clone())),
+            Arc::new(Facts::of_tasks(intake.clone())),
         ),
         (
             Subscription::bulk("events-progress", TASK_PROGRESS, "/events/task-progress", 100, 20),
-            Arc::new(TaskProgressNotes(intake.clone())),
+            Arc::new(Facts::of_progress(intake.clone())),
         ),
         (dead, Arc::new(DeadLetters(intake.clone()))),
     ]

@@ -6,6 +6,7 @@
 
 mod dead;
 mod events;
+mod facts;
 mod progress;
 mod results;
 #[cfg(test)]
@@ -20,8 +21,7 @@ use mesh_six_db::{
 use mesh_six_sidecar::{Delivery, Status};
 
 pub(crate) use dead::DeadLetters;
-pub(crate) use events::TaskEvents;
-pub(crate) use progress::TaskProgressNotes;
+pub(crate) use facts::Facts;
 pub(crate) use results::TaskResults;
 
 /// Where all handlers write to.

@@ -16,10 +16,10 @@ use mesh_six_testing::TestDatabase;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use super::{Intake, TaskProgressNotes};
+use super::{Facts, Intake};
 
 /// The real handler, but it cannot bear one word.
-struct Touchy(TaskProgressNotes);
+struct Touchy(Facts);
 
 #[async_trait]
 impl BulkHandler for Touchy {
@@ -40,7 +40,7 @@ async fn e_5_a_message_on_which_the_handler_panics_is_dropped_with_its_reason_an
     let log = EventLog::start(db.clone());
     let intake = Intake { db: db.clone(), log: log.clone(), app_id: "event-logger".to_owned() };
     let subscription = Subscription::bulk("p", TASK_PROGRESS, "/notes", 100, 20);
-    let handler: Arc<dyn BulkHandler> = Arc::new(Touchy(TaskProgressNotes(intake)));
+    let handler: Arc<dyn BulkHandler> = Arc::new(Touchy(Facts::of_progress(intake)));
     let router = subscription_router(vec![(subscription, handler)], None);
 
     let entries: Vec<Value> = ["a", "b", "boom", "c", "d"]
