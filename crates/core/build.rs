@@ -1,63 +1,39 @@
 //! Turns services.toml into the table that [`roster`](src/roster.rs) includes.
 
-use std::{env, fmt::Write, fs, path::PathBuf};
+#[path = "build/table.rs"]
+mod table;
 
-use serde::Deserialize;
+use std::{env, error::Error, fmt::Write, fs, path::PathBuf};
 
-#[derive(Deserialize)]
-struct File {
-    service: Vec<Service>,
+use table::Service;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let path = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../services.toml");
+    println!("cargo::rerun-if-changed={}", path.display());
+    println!("cargo::rerun-if-changed=build");
+    match table::read(&fs::read_to_string(path)?) {
+        Ok(services) => fs::write(PathBuf::from(env::var("OUT_DIR")?).join("roster.rs"), source(&services)?)?,
+        Err(problem) => println!("cargo::error={problem}"),
+    }
+    Ok(())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Service {
-    name: String,
-    title: String,
-    purpose: String,
-    kind: String,
-    built: bool,
-    port: Option<u16>,
-    #[serde(default)]
-    capabilities: Vec<Capability>,
-    #[serde(default)]
-    subscribes: Vec<String>,
-    #[serde(default)]
-    environment: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Capability {
-    name: String,
-    weight: f64,
-    #[serde(default)]
-    preferred: bool,
-}
-
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let table = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../services.toml");
-    println!("cargo::rerun-if-changed={}", table.display());
-    let file: File = toml::from_str(&fs::read_to_string(table)?)?;
+/// The table in Rust.
+fn source(services: &[Service]) -> Result<String, std::fmt::Error> {
     let mut out =
         String::from("/// The services, in the order of services.toml.\npub const SERVICES: &[Service] = &[\n");
-    for s in &file.service {
-        let kind = match s.kind.as_str() {
-            "agent" => "Kind::Agent",
-            "infrastructure" => "Kind::Infrastructure",
-            "ui" => "Kind::Ui",
-            "command" => "Kind::Command",
-            other => return Err(format!("services.toml: {}: unknown kind {other:?}", s.name).into()),
-        };
+    for s in services {
         writeln!(
             out,
-            "Service {{ name: {:?}, title: {:?}, purpose: {:?}, kind: {kind}, built: {}, port: {:?}, \
-             capabilities: &[{}], subscribes: &{:?}, environment: &{:?} }},",
+            "Service {{ name: {:?}, title: {:?}, purpose: {:?}, kind: Kind::{:?}, built: {}, port: {}, \
+             local_port: {}, capabilities: &[{}], subscribes: &{:?}, environment: &{:?} }},",
             s.name,
             s.title,
             s.purpose,
+            s.kind,
             s.built,
             s.port,
+            s.local_port,
             s.capabilities
                 .iter()
                 .map(|c| format!(
@@ -71,6 +47,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         )?;
     }
     out.push_str("];\n");
-    fs::write(PathBuf::from(env::var("OUT_DIR")?).join("roster.rs"), out)?;
-    Ok(())
+    Ok(out)
 }

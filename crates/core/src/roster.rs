@@ -11,7 +11,7 @@ pub enum Kind {
     Infrastructure,
     /// Serves pages.
     Ui,
-    /// Runs once per call, no port.
+    /// Runs once per call; served, it waits for calls over HTTP.
     Command,
 }
 
@@ -39,14 +39,23 @@ pub struct Service {
     pub kind: Kind,
     /// Whether this version has it.
     pub built: bool,
-    /// The port it listens on in the cluster.
-    pub port: Option<u16>,
+    /// The port it listens on in its pod.
+    pub port: u16,
+    /// The port it listens on where all services share one address; no two are the same.
+    pub local_port: u16,
     /// What it can do.
     pub capabilities: &'static [Capability],
     /// The topics it subscribes to.
     pub subscribes: &'static [&'static str],
     /// Environment variables beyond the common ones.
     pub environment: &'static [&'static str],
+}
+
+impl Service {
+    /// Whether it stands beside a Dapr sidecar.
+    pub const fn has_sidecar(&self) -> bool {
+        matches!(self.kind, Kind::Agent | Kind::Infrastructure)
+    }
 }
 
 /// The service called `name`.

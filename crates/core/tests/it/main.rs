@@ -11,5 +11,6 @@ mod registry;
 mod replay;
 mod scoring;
 mod support;
+mod table;
 mod task;
 mod trace;

@@ -14,7 +14,7 @@ pub(crate) fn run(out: Output) -> anyhow::Result<ExitCode> {
             let capabilities: Vec<_> = s.capabilities.iter().map(|c| c.name).collect();
             output::json(&json!({
                 "name": s.name, "title": s.title, "purpose": s.purpose, "kind": kind(s.kind), "built": s.built,
-                "port": s.port, "capabilities": capabilities, "subscribes": s.subscribes,
+                "port": s.port, "localPort": s.local_port, "sidecar": s.has_sidecar(), "capabilities": capabilities, "subscribes": s.subscribes,
             }))?;
         }
         return Ok(ExitCode::SUCCESS);
