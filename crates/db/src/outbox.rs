@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::{prelude::*, sql_query, sql_types};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel::{prelude::*, sql_types};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mesh_six_core::id::new_id;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     clock::millis,
     dead_letters::{self, DeadLetter},
-    error::{DbError, DbResult},
+    error::DbResult,
     schema::outbox,
     statement::{JsonText, Statement, Value as Put},
 };
@@ -128,7 +128,7 @@ pub(crate) async fn put(conn: &mut AsyncPgConnection, messages: &[Outgoing], cla
 /// Gives `claimant` up to `limit` messages that are due and nobody's, oldest first. Messages of attempts that
 /// have ended are left where they are, for [`prune`].
 pub async fn claim(conn: &mut AsyncPgConnection, claimant: Claimant, limit: i64) -> DbResult<Vec<Outgoing>> {
-    let mut rows: Vec<Row> = sql_query(
+    let mut rows: Vec<Row> = Statement::named(
         "UPDATE outbox o SET claimed_by = $1, lease_until = now() + $2 * interval '1 ms'
         FROM (
             SELECT d.id FROM outbox d
@@ -141,10 +141,8 @@ pub async fn claim(conn: &mut AsyncPgConnection, claimant: Claimant, limit: i64)
         ) AS due
         WHERE o.id = due.id
         RETURNING o.id, o.topic, o.key, o.payload, o.headers, o.task_id, o.attempt, o.created_at, o.tries",
+        &[Put::Id(claimant.id), Put::Long(millis(claimant.lease)), Put::Long(limit)],
     )
-    .bind::<sql_types::Uuid, _>(claimant.id)
-    .bind::<sql_types::BigInt, _>(millis(claimant.lease))
-    .bind::<sql_types::BigInt, _>(limit)
     .load(conn)
     .await?;
     rows.sort_by_key(|row| (row.created_at, row.id));
@@ -154,30 +152,24 @@ pub async fn claim(conn: &mut AsyncPgConnection, claimant: Claimant, limit: i64)
 /// The messages were published. Losing this mark in a crash only means a second publish of the same events, so
 /// the commit need not wait for the disk.
 pub async fn sent(conn: &mut AsyncPgConnection, ids: &[Uuid], claimant: Claimant) -> DbResult<()> {
-    conn.transaction::<_, DbError, _>(async |conn| {
-        conn.batch_execute("SET LOCAL synchronous_commit = off").await?;
-        diesel::update(outbox::table.filter(outbox::id.eq_any(ids)).filter(outbox::claimed_by.eq(claimant.id)))
-            .set((
-                outbox::sent_at.eq(crate::clock::clock_timestamp().nullable()),
-                outbox::claimed_by.eq(None::<Uuid>),
-                outbox::lease_until.eq(None::<DateTime<Utc>>),
-            ))
-            .execute(conn)
-            .await?;
-        Ok(())
-    })
-    .await
+    Statement::named(
+        "UPDATE outbox SET sent_at = clock_timestamp(), claimed_by = NULL, lease_until = NULL
+        FROM set_config('synchronous_commit', 'off', true)
+        WHERE id = ANY($1) AND claimed_by = $2",
+        &[Put::Ids(ids.to_vec()), Put::Id(claimant.id)],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Publishing failed for now: the message is due again after `delay`.
 pub async fn failed(conn: &mut AsyncPgConnection, id: Uuid, claimant: Claimant, delay: Duration) -> DbResult<()> {
-    sql_query(
+    Statement::named(
         "UPDATE outbox SET tries = tries + 1, next_at = now() + $3 * interval '1 ms', claimed_by = NULL, lease_until = NULL
         WHERE id = $1 AND claimed_by = $2",
+        &[Put::Id(id), Put::Id(claimant.id), Put::Long(millis(delay))],
     )
-    .bind::<sql_types::Uuid, _>(id)
-    .bind::<sql_types::Uuid, _>(claimant.id)
-    .bind::<sql_types::BigInt, _>(millis(delay))
     .execute(conn)
     .await?;
     Ok(())
@@ -211,7 +203,7 @@ pub(crate) async fn drop_attempt(conn: &mut AsyncPgConnection, task: Uuid, attem
 /// Makes the requests of open attempts due again that were sent `patience` ago and have not arrived in their
 /// agent's inbox; same id, so that a request that is only slow comes as a duplicate. Returns how many.
 pub async fn resend(conn: &mut AsyncPgConnection, patience: Duration) -> DbResult<usize> {
-    Ok(sql_query(
+    Ok(Statement::named(
         "UPDATE outbox o SET sent_at = NULL, next_at = now(), claimed_by = NULL, lease_until = NULL
         FROM task_attempts a
         WHERE a.outcome IS NULL AND a.deadline_at > now() AND o.task_id = a.task_id AND o.attempt = a.attempt
@@ -219,8 +211,8 @@ pub async fn resend(conn: &mut AsyncPgConnection, patience: Duration) -> DbResul
                 SELECT FROM agent_inbox i
                 WHERE i.task_id = a.task_id AND i.attempt = a.attempt AND i.agent_id = a.agent_id
             )",
+        &[Put::Long(millis(patience))],
     )
-    .bind::<sql_types::BigInt, _>(millis(patience))
     .execute(conn)
     .await?)
 }
@@ -228,12 +220,12 @@ pub async fn resend(conn: &mut AsyncPgConnection, patience: Duration) -> DbResul
 /// Deletes messages that were sent longer than `keep` ago, which must exceed the longest attempt since until
 /// then they may be sent again; at most 5 000 a call. Returns how many.
 pub async fn prune(conn: &mut AsyncPgConnection, keep: Duration) -> DbResult<usize> {
-    Ok(sql_query(
+    Ok(Statement::named(
         "DELETE FROM outbox WHERE id IN (
             SELECT id FROM outbox WHERE sent_at < now() - $1 * interval '1 ms' LIMIT 5000 FOR UPDATE SKIP LOCKED
         )",
+        &[Put::Long(millis(keep))],
     )
-    .bind::<sql_types::BigInt, _>(millis(keep))
     .execute(conn)
     .await?)
 }
@@ -251,10 +243,11 @@ pub struct Backlog {
 
 /// How many messages wait, and how long the oldest has.
 pub async fn backlog(conn: &mut AsyncPgConnection) -> DbResult<Backlog> {
-    Ok(sql_query(
+    Ok(Statement::named(
         "SELECT count(*) AS waiting,
             coalesce(extract(epoch FROM clock_timestamp() - min(created_at)), 0)::float8 AS oldest_seconds
         FROM outbox WHERE sent_at IS NULL",
+        &[],
     )
     .get_result(conn)
     .await?)

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use deadpool::managed::QueueMode;
 use diesel::{ConnectionError, ConnectionResult};
 use diesel_async::{
     AsyncPgConnection,
@@ -75,6 +76,8 @@ impl Database {
         let manager = AsyncDieselConnectionManager::new_with_config(config.url.clone(), manager);
         let pool = Pool::builder(manager)
             .max_size(config.max_connections)
+            // The connection used last has the statements prepared and its pages at hand.
+            .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|e| DbError::Unavailable(e.to_string()))?;
         Ok(Self { pool, config: Arc::new(config) })

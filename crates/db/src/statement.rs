@@ -9,7 +9,7 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     result::QueryResult,
     serialize::{IsNull, Output, ToSql},
-    sql_types::{Array, BigInt, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -27,8 +27,9 @@ enum Part<'a> {
 }
 
 /// A value to bind. Arrays are columns for `unnest`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Value<'a> {
+    Bool(bool),
     Int(i32),
     Long(i64),
     Id(Uuid),
@@ -49,7 +50,7 @@ pub(crate) enum Value<'a> {
 }
 
 /// JSON that is already text, so that it is serialized once.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct JsonText<'a>(pub(crate) &'a str);
 
 impl ToSql<Jsonb, Pg> for JsonText<'_> {
@@ -82,12 +83,30 @@ impl<'a, Row> Statement<'a, Row> {
     }
 }
 
+impl<'a> Statement<'a, Untyped> {
+    /// A statement with `$1`, `$2`, ... in its text, whose rows are read by the names of their columns. A value that
+    /// is named twice is bound twice.
+    pub(crate) fn named(sql: &'static str, values: &[Value<'a>]) -> Self {
+        let mut parts = Vec::new();
+        let mut pieces = sql.split('$');
+        parts.extend(pieces.next().map(Part::Sql));
+        for piece in pieces {
+            let (number, rest) = piece.split_at(piece.find(|c: char| !c.is_ascii_digit()).unwrap_or(piece.len()));
+            let value = number.parse::<usize>().ok().and_then(|n| values.get(n.checked_sub(1)?));
+            parts.extend(value.cloned().map(Part::Value));
+            parts.push(Part::Sql(rest));
+        }
+        Self { parts, row: PhantomData }
+    }
+}
+
 impl<Row> QueryFragment<Pg> for Statement<'_, Row> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         for part in &self.parts {
             match part {
                 Part::Sql(sql) => out.push_sql(sql),
                 Part::Value(value) => match value {
+                    Value::Bool(v) => out.push_bind_param::<Bool, _>(v)?,
                     Value::Int(v) => out.push_bind_param::<Integer, _>(v)?,
                     Value::Long(v) => out.push_bind_param::<BigInt, _>(v)?,
                     Value::Id(v) => out.push_bind_param::<SqlUuid, _>(v)?,
@@ -120,4 +139,18 @@ impl<Row> QueryId for Statement<'_, Row> {
 
 impl<Row> Query for Statement<'_, Row> {
     type SqlType = Row;
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::debug_query;
+
+    use super::*;
+
+    #[test]
+    fn named_values_are_bound_where_their_numbers_stand() {
+        let statement = Statement::named("SELECT $2 WHERE x = $1 AND y = $2", &[Value::Int(7), Value::Text("t")]);
+        let text = debug_query::<Pg, _>(&statement).to_string();
+        assert_eq!(text, r#"SELECT $1 WHERE x = $2 AND y = $3 -- binds: ["t", 7, "t"]"#);
+    }
 }

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Tasks that write. Two hide each other's commits; more gain nothing on one log.
-const WRITERS: usize = 2;
+const WRITERS: usize = 4;
 /// Most events of one append: they are one transaction, and none may outlive a minute.
 const MAX_APPEND: usize = 20_000;
 /// How long closing waits for events that were taken in.

@@ -1,4 +1,8 @@
-//! Group commit: callers queue, two writers each take all that is queued and commit it at once.
+//! Group commit: callers queue, writers each take what is queued and commit it at once.
+//!
+//! A batch's cost is mostly its own and hardly its events', so a writer does not take the first few events that
+//! come while another one writes: it gathers as many as that one has, or waits for its end. With nothing under way
+//! an event is taken at once.
 
 use std::{
     collections::VecDeque,
@@ -16,19 +20,62 @@ use crate::error::{DbError, DbResult};
 
 /// Most events that wait for a writer.
 pub(crate) const CAPACITY: u32 = 10_000;
+/// So many writers take what there is; the others help only with a backlog, since more and smaller batches cost more.
+const EAGER: usize = 2;
+/// How long a writer gathers at most: a batch that takes longer has met a lock, and delays nobody else.
+const GATHER: Duration = Duration::from_millis(10);
 /// How long a caller waits for room.
 const ROOM_WAIT: Duration = Duration::from_secs(2);
 
 /// Units that wait, in the order in which they came.
 pub(crate) struct Queue {
-    waiting: Mutex<VecDeque<Unit>>,
+    lines: Mutex<Lines>,
     arrived: Notify,
     room: Arc<Semaphore>,
 }
 
+#[derive(Default)]
+struct Lines {
+    waiting: VecDeque<Unit>,
+    /// Events in `waiting`.
+    events: usize,
+    /// Batches that are being written, and their events.
+    batches: usize,
+    under_way: usize,
+}
+
+/// Units that a writer has taken. Dropped when they are settled.
+pub(crate) struct Batch<'q> {
+    pub(crate) units: Vec<Unit>,
+    events: usize,
+    queue: &'q Queue,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        let mut lines = self.queue.lock();
+        lines.batches -= 1;
+        lines.under_way -= self.events;
+        if !lines.waiting.is_empty() {
+            self.queue.arrived.notify_one();
+        }
+    }
+}
+
+impl Lines {
+    /// Whether what waits is worth a batch of its own.
+    fn worth_it(&self) -> bool {
+        match self.batches {
+            0 => true,
+            batches if batches < EAGER => self.events * batches >= self.under_way,
+            _ => self.events >= CHUNK,
+        }
+    }
+}
+
 impl Queue {
     pub(crate) fn new() -> Self {
-        Self { waiting: Mutex::default(), arrived: Notify::new(), room: Arc::new(Semaphore::new(CAPACITY as usize)) }
+        Self { lines: Mutex::default(), arrived: Notify::new(), room: Arc::new(Semaphore::new(CAPACITY as usize)) }
     }
 
     /// Room for `events`, or an answer soon that there is none. More than the queue holds takes all of it.
@@ -43,46 +90,66 @@ impl Queue {
 
     /// Puts units at the end; they are written even if their callers go away.
     pub(crate) fn push(&self, units: impl IntoIterator<Item = Unit>) {
-        self.lock().extend(units);
-        self.arrived.notify_one();
+        let mut lines = self.lock();
+        let first = lines.waiting.is_empty();
+        for unit in units {
+            lines.events += unit.entries.len();
+            lines.waiting.push_back(unit);
+        }
+        if first || lines.worth_it() {
+            self.arrived.notify_one();
+        }
+        drop(lines);
         metrics::queue_depth(self.depth());
     }
 
     /// Waits for units and takes up to a statement's worth of them.
-    pub(crate) async fn take(&self) -> Vec<Unit> {
+    pub(crate) async fn take(&self) -> Batch<'_> {
+        let mut gathered = false;
         loop {
-            let taken = self.take_now();
-            if !taken.is_empty() {
+            if let Some(taken) = self.take_now(gathered) {
                 return taken;
             }
-            self.arrived.notified().await;
+            gathered = if self.lock().waiting.is_empty() {
+                self.arrived.notified().await;
+                false
+            } else {
+                timeout(GATHER, self.arrived.notified()).await.is_err()
+            };
         }
     }
 
-    fn take_now(&self) -> Vec<Unit> {
-        let mut waiting = self.lock();
-        let mut taken: Vec<Unit> = Vec::new();
-        let mut events = 0;
-        while let Some(next) = waiting.front() {
-            events += next.entries.len();
+    fn take_now(&self, gathered: bool) -> Option<Batch<'_>> {
+        let mut lines = self.lock();
+        if lines.waiting.is_empty() || !(gathered || lines.worth_it()) {
+            return None;
+        }
+        let (mut units, mut events): (Vec<Unit>, usize) = (Vec::new(), 0);
+        while let Some(next) = lines.waiting.front() {
             let alone = next.batch_key.is_some();
-            if !taken.is_empty() && (alone || events > CHUNK) {
+            if !units.is_empty() && (alone || events + next.entries.len() > CHUNK) {
                 break;
             }
-            taken.extend(waiting.pop_front());
+            events += next.entries.len();
+            units.extend(lines.waiting.pop_front());
             if alone {
                 break;
             }
         }
-        if !waiting.is_empty() {
+        lines.events -= events;
+        lines.batches += 1;
+        lines.under_way += events;
+        if !lines.waiting.is_empty() && lines.worth_it() {
             self.arrived.notify_one();
         }
-        taken
+        Some(Batch { units, events, queue: self })
     }
 
     /// Takes everything: what queued behind an outage would fare no better.
     pub(crate) fn take_all(&self) -> Vec<Unit> {
-        self.lock().drain(..).collect()
+        let mut lines = self.lock();
+        lines.events = 0;
+        lines.waiting.drain(..).collect()
     }
 
     /// Events that have been taken in and not been answered.
@@ -97,7 +164,7 @@ impl Queue {
         drop(all);
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Unit>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

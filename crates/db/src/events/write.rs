@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// What is added to it for each statement after the first.
 const PATIENCE_PER_CHUNK: Duration = Duration::from_secs(1);
 /// The server's part of it.
-const SESSION: &str = "SET statement_timeout = '6s'";
+const SESSION: &str = "SET statement_timeout = '6s'; SET plan_cache_mode = force_generic_plan";
 /// How long a batch waits for other people's locks.
 pub(crate) const LONG_WAIT: Duration = Duration::from_millis(200);
 /// How long a part of it waits, once it is known that one is held.

@@ -33,7 +33,10 @@ pub(crate) async fn run(db: Database, queue: Arc<Queue>, waker: Waker, locked: m
     let mut writer = Writer::new(db);
     loop {
         match timeout(IDLE, queue.take()).await {
-            Ok(units) => settle(&mut writer, units, &queue, &waker, &locked).await,
+            Ok(mut batch) => {
+                let units = std::mem::take(&mut batch.units);
+                settle(&mut writer, units, &queue, &waker, &locked).await;
+            }
             Err(_) => writer.rest(),
         }
     }

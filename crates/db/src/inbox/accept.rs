@@ -1,11 +1,14 @@
 //! Taking a delivered request in.
 
-use diesel::{QueryableByName, sql_query, sql_types};
+use diesel::{QueryableByName, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mesh_six_core::task::TaskRequest;
 
 use super::{Accepted, json};
-use crate::error::DbResult;
+use crate::{
+    error::DbResult,
+    statement::{JsonText, Statement, Value},
+};
 
 #[derive(QueryableByName)]
 struct AcceptRow {
@@ -20,7 +23,8 @@ struct AcceptRow {
 /// Takes `request` in for `agent`, if an open attempt names both and its deadline has not passed. Idempotent:
 /// a request that is done already only becomes due for publishing again.
 pub async fn accept(conn: &mut AsyncPgConnection, request: &TaskRequest, agent: &str) -> DbResult<Accepted> {
-    let row: AcceptRow = sql_query(
+    let body = json(request)?;
+    let row: AcceptRow = Statement::named(
         "WITH open AS (
             SELECT deadline_at FROM task_attempts
             WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND outcome IS NULL AND deadline_at > now()
@@ -34,12 +38,14 @@ pub async fn accept(conn: &mut AsyncPgConnection, request: &TaskRequest, agent: 
         )
         SELECT EXISTS (SELECT FROM added) AS added, EXISTS (SELECT FROM open) AS open,
             (SELECT state FROM agent_inbox WHERE task_id = $1 AND attempt = $2 AND agent_id = $3) AS state",
+        &[
+            Value::Id(request.id),
+            Value::Int(request.attempt),
+            Value::Text(agent),
+            Value::Int(request.priority),
+            Value::Document(JsonText(&body)),
+        ],
     )
-    .bind::<sql_types::Uuid, _>(request.id)
-    .bind::<sql_types::Integer, _>(request.attempt)
-    .bind::<sql_types::Text, _>(agent)
-    .bind::<sql_types::Integer, _>(request.priority)
-    .bind::<sql_types::Jsonb, _>(json(request)?)
     .get_result(conn)
     .await?;
     Ok(match row.state.as_deref() {

@@ -105,8 +105,8 @@ pub struct Unpublished {
     pub tries: i32,
 }
 
-fn json<T: serde::Serialize>(value: &T) -> DbResult<Value> {
-    serde_json::to_value(value)
+fn json<T: serde::Serialize>(value: &T) -> DbResult<String> {
+    serde_json::to_string(value)
         .map_err(|e| DbError::Refused(ApiError::unhandled(format!("not to be written as JSON: {e}"))))
 }
 

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use diesel::{QueryableByName, sql_query, sql_types};
+use diesel::{QueryableByName, sql_types};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use serde_json::Value;
 
 use super::{InboxKey, Unpublished, count, millis, readable};
-use crate::error::DbResult;
+use crate::{
+    error::DbResult,
+    statement::{Statement, Value as Put},
+};
 
 #[derive(QueryableByName)]
 struct ResultRow {
@@ -25,7 +28,7 @@ pub async fn unpublished(
     limit: usize,
     lease: Duration,
 ) -> DbResult<Vec<Unpublished>> {
-    let rows: Vec<ResultRow> = sql_query(
+    let rows: Vec<ResultRow> = Statement::named(
         "UPDATE agent_inbox SET next_at = now() + $3 * interval '1 ms', tries = agent_inbox.tries + 1
         FROM (
             SELECT task_id, attempt, agent_id FROM agent_inbox
@@ -35,10 +38,8 @@ pub async fn unpublished(
         WHERE agent_inbox.task_id = due.task_id AND agent_inbox.attempt = due.attempt
             AND agent_inbox.agent_id = due.agent_id
         RETURNING agent_inbox.result, agent_inbox.tries - 1 AS tries",
+        &[Put::Text(agent), Put::Long(count(limit)), Put::Long(millis(lease))],
     )
-    .bind::<sql_types::Text, _>(agent)
-    .bind::<sql_types::BigInt, _>(count(limit))
-    .bind::<sql_types::BigInt, _>(millis(lease))
     .load(conn)
     .await?;
     Ok(rows
@@ -49,13 +50,11 @@ pub async fn unpublished(
 
 /// Publishing has succeeded.
 pub async fn published(conn: &mut AsyncPgConnection, key: &InboxKey) -> DbResult<()> {
-    sql_query(
+    Statement::named(
         "UPDATE agent_inbox SET state = 'published', tries = 0
         WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND state = 'done'",
+        &[Put::Id(key.task_id), Put::Int(key.attempt), Put::Text(&key.agent_id)],
     )
-    .bind::<sql_types::Uuid, _>(key.task_id)
-    .bind::<sql_types::Integer, _>(key.attempt)
-    .bind::<sql_types::Text, _>(&key.agent_id)
     .execute(conn)
     .await?;
     Ok(())
@@ -63,14 +62,11 @@ pub async fn published(conn: &mut AsyncPgConnection, key: &InboxKey) -> DbResult
 
 /// Publishing has failed: it is due again after `delay`.
 pub async fn postpone(conn: &mut AsyncPgConnection, key: &InboxKey, delay: Duration) -> DbResult<()> {
-    sql_query(
+    Statement::named(
         "UPDATE agent_inbox SET next_at = now() + $4 * interval '1 ms'
         WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND state = 'done'",
+        &[Put::Id(key.task_id), Put::Int(key.attempt), Put::Text(&key.agent_id), Put::Long(millis(delay))],
     )
-    .bind::<sql_types::Uuid, _>(key.task_id)
-    .bind::<sql_types::Integer, _>(key.attempt)
-    .bind::<sql_types::Text, _>(&key.agent_id)
-    .bind::<sql_types::BigInt, _>(millis(delay))
     .execute(conn)
     .await?;
     Ok(())

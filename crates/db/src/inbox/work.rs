@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_query, sql_types};
+use diesel::{QueryableByName, sql_types};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use mesh_six_core::{Event, event::catalogue, task::TaskResult};
 use serde_json::Value;
@@ -13,6 +13,7 @@ use super::{Claim, Finished, InboxKey, Renewed, count, json, millis, readable};
 use crate::{
     error::{DbError, DbResult},
     events::append_in,
+    statement::{JsonText, Statement, Value as Put},
 };
 
 #[derive(QueryableByName)]
@@ -34,7 +35,7 @@ pub async fn claim(
     limit: usize,
     lease: Duration,
 ) -> DbResult<Vec<Claim>> {
-    let rows: Vec<ClaimRow> = sql_query(
+    let rows: Vec<ClaimRow> = Statement::named(
         "UPDATE agent_inbox SET state = 'running', claimed_by = $2, lease_until = now() + $4 * interval '1 ms'
         FROM (
             SELECT i.task_id, i.attempt, i.agent_id FROM agent_inbox i
@@ -48,11 +49,8 @@ pub async fn claim(
             AND agent_inbox.agent_id = next.agent_id
         RETURNING agent_inbox.request, agent_inbox.created_at,
             ceil(extract(epoch FROM agent_inbox.deadline_at - clock_timestamp()) * 1000)::bigint AS remaining_ms",
+        &[Put::Text(agent), Put::Id(owner), Put::Long(count(limit)), Put::Long(millis(lease))],
     )
-    .bind::<sql_types::Text, _>(agent)
-    .bind::<sql_types::Uuid, _>(owner)
-    .bind::<sql_types::BigInt, _>(count(limit))
-    .bind::<sql_types::BigInt, _>(millis(lease))
     .load(conn)
     .await?;
     let mut claims = Vec::with_capacity(rows.len());
@@ -73,17 +71,19 @@ struct RenewRow {
 
 /// Renews the lease of a running row and tells how its attempt stands.
 pub async fn renew(conn: &mut AsyncPgConnection, key: &InboxKey, owner: Uuid, lease: Duration) -> DbResult<Renewed> {
-    let rows: Vec<RenewRow> = sql_query(
+    let rows: Vec<RenewRow> = Statement::named(
         "UPDATE agent_inbox i SET lease_until = now() + $5 * interval '1 ms'
         WHERE i.task_id = $1 AND i.attempt = $2 AND i.agent_id = $3 AND i.claimed_by = $4 AND i.state = 'running'
         RETURNING (SELECT coalesce(a.outcome, 'open') FROM task_attempts a
             WHERE a.task_id = i.task_id AND a.attempt = i.attempt) AS outcome",
+        &[
+            Put::Id(key.task_id),
+            Put::Int(key.attempt),
+            Put::Text(&key.agent_id),
+            Put::Id(owner),
+            Put::Long(millis(lease)),
+        ],
     )
-    .bind::<sql_types::Uuid, _>(key.task_id)
-    .bind::<sql_types::Integer, _>(key.attempt)
-    .bind::<sql_types::Text, _>(&key.agent_id)
-    .bind::<sql_types::Uuid, _>(owner)
-    .bind::<sql_types::BigInt, _>(millis(lease))
     .load(conn)
     .await?;
     let Some(row) = rows.into_iter().next() else { return Ok(Renewed::Lost) };
@@ -116,18 +116,20 @@ pub async fn finish(
     let body = json(result)?;
     conn.transaction::<_, DbError, _>(async |conn| {
         let open = attempt_is_open(conn, result).await?;
-        let written = sql_query(
+        let written = Statement::named(
             "UPDATE agent_inbox SET state = 'done', result = $5, result_hash = $6, late = $7, finished_at = now(),
                 lease_until = NULL, next_at = now()
             WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND claimed_by = $4 AND state = 'running'",
+            &[
+                Put::Id(result.task_id),
+                Put::Int(result.attempt),
+                Put::Text(&result.agent_id),
+                Put::Id(owner),
+                Put::Document(JsonText(&body)),
+                Put::Text(&result.result_hash),
+                Put::Bool(!open),
+            ],
         )
-        .bind::<sql_types::Uuid, _>(result.task_id)
-        .bind::<sql_types::Integer, _>(result.attempt)
-        .bind::<sql_types::Text, _>(&result.agent_id)
-        .bind::<sql_types::Uuid, _>(owner)
-        .bind::<sql_types::Jsonb, _>(&body)
-        .bind::<sql_types::Text, _>(&result.result_hash)
-        .bind::<sql_types::Bool, _>(!open)
         .execute(conn)
         .await?;
         if written == 0 {
@@ -147,11 +149,10 @@ async fn attempt_is_open(conn: &mut AsyncPgConnection, result: &TaskResult) -> D
         #[diesel(sql_type = sql_types::Bool)]
         open: bool,
     }
-    let rows: Vec<Open> = sql_query(
+    let rows: Vec<Open> = Statement::named(
         "SELECT outcome IS NULL AS open FROM task_attempts WHERE task_id = $1 AND attempt = $2 FOR NO KEY UPDATE",
+        &[Put::Id(result.task_id), Put::Int(result.attempt)],
     )
-    .bind::<sql_types::Uuid, _>(result.task_id)
-    .bind::<sql_types::Integer, _>(result.attempt)
     .load(conn)
     .await?;
     Ok(rows.into_iter().next().is_some_and(|row| row.open))
@@ -159,15 +160,17 @@ async fn attempt_is_open(conn: &mut AsyncPgConnection, result: &TaskResult) -> D
 
 /// A commit whose answer was lost looks like a row that is done already, by the same owner with the same hash.
 async fn earlier_try(conn: &mut AsyncPgConnection, owner: Uuid, result: &TaskResult) -> DbResult<Finished> {
-    let rows: Vec<FinishRow> = sql_query(
+    let rows: Vec<FinishRow> = Statement::named(
         "SELECT claimed_by = $4 AND result_hash = $5 AS mine, late FROM agent_inbox
         WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND result_hash IS NOT NULL AND claimed_by IS NOT NULL",
+        &[
+            Put::Id(result.task_id),
+            Put::Int(result.attempt),
+            Put::Text(&result.agent_id),
+            Put::Id(owner),
+            Put::Text(&result.result_hash),
+        ],
     )
-    .bind::<sql_types::Uuid, _>(result.task_id)
-    .bind::<sql_types::Integer, _>(result.attempt)
-    .bind::<sql_types::Text, _>(&result.agent_id)
-    .bind::<sql_types::Uuid, _>(owner)
-    .bind::<sql_types::Text, _>(&result.result_hash)
     .load(conn)
     .await?;
     Ok(match rows.into_iter().next() {

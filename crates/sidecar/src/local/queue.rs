@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, VecDeque, btree_map::OccupiedEntry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use mesh_six_core::names;
@@ -104,30 +103,25 @@ impl Queue {
         self.tell(&lanes);
     }
 
-    /// The next batch: as many as are there, once there are `most` or the first has waited for `wait`. What is
-    /// due again comes before what is new. Dropping the future loses nothing.
-    pub(super) async fn next_batch(&self, most: usize, wait: Duration) -> Vec<Parcel> {
-        let mut flush = None;
+    /// The next batch: what is there, at most `most`, as soon as there is something; what is due again comes before
+    /// what is new. Nothing waits for company: an app gets one batch of a topic at a time, so whatever comes
+    /// meanwhile is the next one. Dropping the future loses nothing.
+    pub(super) async fn next_batch(&self, most: usize) -> Vec<Parcel> {
         loop {
             let now = Instant::now();
-            let wake = {
+            let due = {
                 let mut lanes = self.lanes();
-                let ready = lanes.ready(now);
-                if ready > 0 {
-                    let flush = *flush.get_or_insert(now + wait);
-                    if ready >= most || now >= flush {
-                        let batch = lanes.take(now, most);
-                        self.tell(&lanes);
-                        return batch;
-                    }
+                if lanes.is_ready(now) {
+                    let batch = lanes.take(now, most);
+                    self.tell(&lanes);
+                    return batch;
                 }
-                let due = lanes.later.range((now, u64::MAX)..).next().map(|((due, _), _)| *due);
-                flush.into_iter().chain(due).min()
+                lanes.later.first_key_value().map(|((due, _), _)| *due)
             };
-            match wake {
-                Some(wake) => tokio::select! {
+            match due {
+                Some(due) => tokio::select! {
                     () = self.changed.notified() => {}
-                    () = sleep_until(wake) => {}
+                    () = sleep_until(due) => {}
                 },
                 None => self.changed.notified().await,
             }
@@ -158,8 +152,8 @@ impl Queue {
 }
 
 impl Lanes {
-    fn ready(&self, now: Instant) -> usize {
-        self.fresh.len() + self.later.range(..=(now, u64::MAX)).count()
+    fn is_ready(&self, now: Instant) -> bool {
+        !self.fresh.is_empty() || self.later.first_key_value().is_some_and(|((due, _), _)| *due <= now)
     }
 
     fn take(&mut self, now: Instant, most: usize) -> Vec<Parcel> {

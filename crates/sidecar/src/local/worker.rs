@@ -1,6 +1,6 @@
 //! The delivery of one subscription: batch after batch, as Dapr does it.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use axum::Router;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -38,12 +38,11 @@ impl Worker {
     pub(super) async fn run(self, stop: CancellationToken) {
         let bulk = self.subscription.bulk_subscribe;
         let most = bulk.max_messages_count.clamp(1, MAX_BATCH);
-        let wait = Duration::from_millis(bulk.max_await_duration_ms);
         loop {
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                batch = self.queue.next_batch(most, wait) => batch,
+                batch = self.queue.next_batch(most) => batch,
             };
             self.in_flight(batch.len());
             let outcomes = self.deliver(&batch).await;

@@ -138,6 +138,8 @@ async fn dispatch(
         if turn >= 10 {
             times.push(at.saturating_duration_since(sent));
         }
+        // The next one must not meet this one's end.
+        connection.get(&format!("/api/v1/tasks/{id}?wait=20")).await?;
     }
     Ok(times)
 }
