@@ -58,19 +58,24 @@ pub(super) async fn p11_p12(bench: &mut Bench<'_>, p11: bool, p12: bool) -> anyh
         // Its writers connect with the first event.
         run(Deliverer::several(address, 1, 1).await?, Duration::ZERO).await?;
         sleep(IDLE).await;
-        let idle = memory(&child)?;
+        let idle = memory(&child, "VmRSS")?;
+        let own = memory(&child, "RssAnon")?;
         run(Deliverer::several(address, CONNECTIONS, 1).await?, bench.window()).await?;
-        let busy = memory(&child)?;
+        let busy = memory(&child, "VmRSS")?;
         child.kill().await?;
         let (mut mesh, mut ready) = mesh(bench)?;
         timeout(PATIENCE, ready.next_line()).await.context("the mesh did not come up")??.context("the mesh ended")?;
         sleep(IDLE).await;
-        let whole = memory(&mesh)?;
+        let whole = memory(&mesh, "VmRSS")?;
         mesh.kill().await?;
         bench.add(Figure::alone("P12-idle", "event logger: memory, idle", idle, "MiB", Target::AtMost(15.0)));
         bench.add(Figure::alone("P12-busy", "event logger: memory, after P3", busy, "MiB", Target::AtMost(40.0)));
         bench.add(Figure::alone("P12-mesh", "mesh-six up: memory, idle", whole, "MiB", Target::AtMost(80.0)));
-        bench.note("P12", "resident memory of a process of its own (VmRSS), without its PostgreSQL");
+        let note = format!(
+            "resident memory of a process of its own (VmRSS), without its PostgreSQL; of the idle one {own:.1} MiB are \
+             its data (RssAnon), the rest are pages of the program file, which all services of a node share"
+        );
+        bench.note("P12", note);
     }
     Ok(())
 }
@@ -115,11 +120,11 @@ fn mesh(bench: &Bench<'_>) -> anyhow::Result<(Child, tokio::io::Lines<BufReader<
     Ok((child, BufReader::new(output).lines()))
 }
 
-/// Resident memory in MiB.
+/// Memory in MiB, as `/proc` tells it under `name`.
 #[expect(clippy::cast_precision_loss, reason = "memory in KiB is far below 2^53")]
-fn memory(child: &Child) -> anyhow::Result<f64> {
+fn memory(child: &Child, name: &str) -> anyhow::Result<f64> {
     let id = child.id().context("the process has ended")?;
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("memory is only told on Linux")?;
-    let resident = field(&status, "VmRSS").context("no VmRSS")?;
-    Ok(kib(&resident) as f64 / 1024.0)
+    let found = field(&status, name).with_context(|| format!("no {name}"))?;
+    Ok(kib(&found) as f64 / 1024.0)
 }
