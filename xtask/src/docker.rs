@@ -59,6 +59,17 @@ pub(crate) fn test() -> Result<()> {
     run(&mut test)
 }
 
+/// Runs a container of each service, made from its image's spec, and prints what was measured.
+pub(crate) fn test_images() -> Result<()> {
+    let engine = Engine::get()?;
+    let mut test = cargo(&["test", "--workspace", "--test", "delivery", "--", "--ignored", "--nocapture", "m1_9_"]);
+    test.env("RUST_LIB_BACKTRACE", "0");
+    if let Some(host) = &engine.host {
+        test.env("DOCKER_HOST", host);
+    }
+    run(&mut test)
+}
+
 struct Engine {
     /// Where it listens, if not where Docker's clients look anyway.
     host: Option<String>,

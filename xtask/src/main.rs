@@ -5,9 +5,11 @@ mod dependencies;
 mod docker;
 mod licence;
 mod packages;
+mod program;
 mod snapshots;
 mod steps;
 mod test;
+mod tools;
 mod up;
 
 use std::{env, process::ExitCode};
@@ -20,7 +22,10 @@ Usage: cargo xtask <command>
       --filter NAME       only tests whose names contain NAME; no other checks
       --repeat N          runs the tests N times
       --container             only the test of PostgreSQL in a container
-      --all               also installs cargo-deny (some minutes) and asks for known vulnerabilities
+      --all               also installs cargo-deny (some minutes) and asks for known vulnerabilities, and builds the
+                          shipped program twice, to compare
+  images                  builds the program as it is shipped, runs a container of each service, prints what it measured
+  tools                   sets up what the tests of images and manifests need
 
 As root, missing Debian packages are installed; otherwise the one command to type is printed.
 ";
@@ -30,6 +35,8 @@ fn main() -> ExitCode {
     let done = match args.next().as_deref() {
         Some("up") => up::run(args.collect()),
         Some("test") => test::Options::parse(args).and_then(|options| test::run(&options)),
+        Some("images") => test::images(),
+        Some("tools") => tools::ensure_all(),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

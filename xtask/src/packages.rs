@@ -24,6 +24,11 @@ impl Need {
         Self { package: POSTGRESQL, there: has_postgresql() }
     }
 
+    /// A package, if what it brings is not `there`.
+    pub(crate) fn new(package: &'static str, there: bool) -> Self {
+        Self { package, there }
+    }
+
     /// A package that brings this program.
     pub(crate) fn program(package: &'static str, program: &str) -> Self {
         Self { package, there: find_program(program).is_some() }

@@ -7,8 +7,10 @@ use anyhow::{Context, Result, bail};
 use crate::{
     background, dependencies, docker,
     packages::{Need, ensure},
+    program::{self, Profile},
     snapshots,
     steps::{Steps, cargo, root, run as run_command, succeeds},
+    tools,
 };
 
 /// What was asked for.
@@ -52,6 +54,7 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
     let whole = options.filter.is_none();
     steps.run("set-up", || {
         ensure(&[Need::postgresql()])?;
+        tools::ensure_all()?;
         for component in ["fmt", "clippy"] {
             if whole && !succeeds(&mut cargo(&[component, "--version"])) {
                 bail!("cargo {component} is missing; get it with: rustup component add rustfmt clippy");
@@ -70,12 +73,30 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
     if !whole {
         return Ok(());
     }
-    if docker::wanted() {
-        steps.run("PostgreSQL in a container", docker::test)
-    } else {
-        eprintln!("\nNOT RUN: the test of PostgreSQL in a container, since no Docker engine answers");
-        Ok(())
+    if options.all {
+        steps.run("two builds are the same", program::check_reproducible)?;
     }
+    if !docker::wanted() {
+        eprintln!("\nNOT RUN: the tests with containers, since no Docker engine answers");
+        return Ok(());
+    }
+    steps.run("PostgreSQL in a container", docker::test)?;
+    containers(steps, Profile::Container)
+}
+
+/// `cargo xtask images`.
+pub(crate) fn images() -> Result<()> {
+    let mut steps = Steps::default();
+    let set_up = steps.run("set-up", || ensure(&[Need::postgresql()]).and_then(|()| tools::ensure_all()));
+    let done = set_up.and_then(|()| containers(&mut steps, Profile::Release));
+    steps.summary();
+    done
+}
+
+/// A container of each service, with the program built by `profile`.
+fn containers(steps: &mut Steps, profile: Profile) -> Result<()> {
+    steps.run("the program for images", || program::build(profile))?;
+    steps.run("a container of each service", docker::test_images)
 }
 
 /// All tests on one server: the one that the environment names, else one that is started now.

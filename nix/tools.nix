@@ -1,0 +1,17 @@
+# What people need to work on this, and what the tests look for.
+{ pkgs }:
+[
+  pkgs.cargo
+  pkgs.cargo-deny
+  pkgs.clippy
+  pkgs.gcc
+  pkgs.go
+  pkgs.jq
+  pkgs.nix
+  (pkgs.postgresql_18.withPackages (extensions: [ extensions.pgvector ]))
+  pkgs.prometheus.cli
+  pkgs.python3
+  pkgs.rustc
+  pkgs.rustfmt
+  pkgs.skopeo
+]

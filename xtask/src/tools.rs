@@ -1,0 +1,115 @@
+//! Programs and facts that only the tests of what is delivered need, in target/tools. Each is made once and again
+//! when what it is made of changes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    packages::{Need, ensure},
+    steps::{find_program, output, root, run, succeeds},
+};
+
+/// Where the custom resources of the manifests come from. The chart of Dapr stands beside its own.
+const DAPR: &str = "github.com/dapr/dapr@v1.18.1";
+const ARGO_CD: &str = "github.com/argoproj/argo-cd/v3@v3.5.1";
+const GO: &str = "/usr/local/go/bin/go";
+
+/// Makes sure of all of them.
+pub(crate) fn ensure_all() -> Result<()> {
+    let python = succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));
+    ensure(&[
+        Need::program("nix-bin", "nix"),
+        Need::program("prometheus", "promtool"),
+        Need::program("skopeo", "skopeo"),
+        Need::program("jq", "jq"),
+        Need::program("git", "git"),
+        Need::new("python3-venv", python),
+        Need::new("ca-certificates", Path::new("/etc/ssl/certs/ca-certificates.crt").exists()),
+    ])?;
+    fs::create_dir_all(folder().join("nix"))?;
+    let kustomize = fs::read_to_string(root().join("tools/kustomize/go.mod"))?;
+    once("kustomize", &kustomize, build_kustomize)?;
+    let python = fs::read_to_string(root().join("tools/python/requirements.txt"))?;
+    once("python", &python, make_environment)?;
+    once("crds", &format!("{DAPR}\n{ARGO_CD}\n"), fetch_custom_resources)
+}
+
+/// target/tools.
+pub(crate) fn folder() -> PathBuf {
+    root().join("target/tools")
+}
+
+/// Runs `make` unless it was done with the same `recipe` before.
+fn once(name: &str, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let stamp = folder().join(format!("{name}.made-of"));
+    if fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == recipe) {
+        return Ok(());
+    }
+    make().with_context(|| format!("cannot set up {name}"))?;
+    fs::write(&stamp, recipe).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+fn go() -> Result<Command> {
+    let go = find_program("go").or_else(|| Path::new(GO).is_file().then(|| GO.into()));
+    let go = go.context("Go 1.21 or newer is needed for kustomize, see https://go.dev/dl")?;
+    let mut command = Command::new(go);
+    command.current_dir(root().join("tools/kustomize")).env_remove("GOFLAGS");
+    Ok(command)
+}
+
+fn build_kustomize() -> Result<()> {
+    let mut build = go()?;
+    build.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o"]);
+    build.arg(folder().join("kustomize")).arg("sigs.k8s.io/kustomize/kustomize/v5");
+    run(build.env("CGO_ENABLED", "0"))
+}
+
+fn make_environment() -> Result<()> {
+    let environment = folder().join("python");
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))?;
+    let mut install = Command::new(environment.join("bin/python"));
+    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    run(install.arg(root().join("tools/python/requirements.txt")))
+}
+
+/// The definitions stay out of the repository: they are other projects' and only looked at.
+fn fetch_custom_resources() -> Result<()> {
+    let (dapr, argo_cd) = (module(DAPR)?, module(ARGO_CD)?);
+    let (crds, chart) = (folder().join("crds"), folder().join("dapr-chart"));
+    copy(&dapr.join("charts/dapr/crds"), &crds.join("dapr"))?;
+    copy(&argo_cd.join("manifests/crds"), &crds.join("argocd"))?;
+    fs::create_dir_all(&chart)?;
+    let values = |from: &str, to: &str| -> Result<()> {
+        Ok(fs::write(chart.join(to), fs::read(dapr.join("charts/dapr").join(from))?)?)
+    };
+    values("values.yaml", "values.yaml")?;
+    for part in ["dapr_rbac", "dapr_sidecar_injector"] {
+        values(&format!("charts/{part}/values.yaml"), &format!("{part}.yaml"))?;
+    }
+    Ok(())
+}
+
+/// Where Go keeps a module, which it fetches and checks if it has to.
+fn module(version: &str) -> Result<PathBuf> {
+    let told = output(go()?.args(["mod", "download", "-json", version]))?;
+    let (_, rest) = told.split_once("\"Dir\": \"").with_context(|| format!("{version} is not to be had"))?;
+    Ok(rest.split('"').next().unwrap_or_default().into())
+}
+
+/// The YAML files of a folder, which may be written again next time.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("{} is missing", from.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let name = path.file_name().unwrap_or_default();
+            fs::write(to.join(name), fs::read(&path)?)?;
+        }
+    }
+    Ok(())
+}
