@@ -10,3 +10,4 @@ mod model_faults;
 mod outage;
 mod start_and_stop;
 mod story;
+mod verify;

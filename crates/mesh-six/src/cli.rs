@@ -2,6 +2,7 @@
 
 mod bench;
 mod log;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use log::{EraseArgs, ExportArgs, ImportArgs, StatsArgs, SubjectArgs};
+pub(crate) use verify::CriteriaArgs;
 
 /// A mesh of services that routes tasks to the best LLM agent and keeps every step on the record.
 #[derive(Parser)]
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// List the event log's partitions, or make those that are missing
     Partitions(PartitionsArgs),
+    /// Check the acceptance criteria against a running mesh
+    Verify(CriteriaArgs),
     /// Measure the event log and the mesh, each beside a reference
     Bench(BenchArgs),
     /// List the sixteen services

@@ -37,6 +37,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Events(args) => commands::events::run(args).await,
         Command::Migrate(args) => commands::migrate::run(args).await,
         Command::Partitions(args) => commands::partitions::run(args).await,
+        Command::Verify(args) => commands::verify::run(args).await,
         Command::Bench(args) => commands::bench::run(args).await,
         Command::Services(args) => commands::services::run(args),
         Command::Completions { shell } => Ok(commands::completions::run(shell)),

@@ -10,3 +10,4 @@ pub(crate) mod services;
 pub(crate) mod submit;
 pub(crate) mod task_view;
 pub(crate) mod tasks;
+pub(crate) mod verify;

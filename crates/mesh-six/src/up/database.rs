@@ -90,6 +90,13 @@ pub(crate) async fn for_up(data_dir: Option<PathBuf>) -> anyhow::Result<MeshData
     Ok(MeshDatabase { owner_url, app_url, direct_url: None, private: Some(Mutex::new(server)), described })
 }
 
+/// The database where there is one to look at: named, or the private one of an `up` that runs.
+pub(crate) fn running(args: &DatabaseArgs) -> Option<String> {
+    let named = || named(&ProcessEnv).map(|(url, direct)| direct.unwrap_or(url));
+    let private = || PostgresServer::running_url(&args.data_dir.clone().unwrap_or_else(default_data_dir));
+    args.database_url.clone().or_else(named).or_else(private)
+}
+
 /// The database of `migrate` and `partitions`: named, or the private one, which `up` may have started already.
 pub(crate) async fn for_tools(args: &DatabaseArgs) -> anyhow::Result<MeshDatabase> {
     let given = args.database_url.clone().or_else(|| named(&ProcessEnv).map(|(url, direct)| direct.unwrap_or(url)));

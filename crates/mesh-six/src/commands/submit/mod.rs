@@ -1,7 +1,7 @@
 //! `mesh-six submit`: one task, or a file of them.
 
 mod file;
-mod wait;
+pub(crate) mod wait;
 
 use std::process::ExitCode;
 
