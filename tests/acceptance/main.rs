@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod cli;
 mod crash;
+mod dashboard;
 mod mesh;
 mod model_faults;
 mod outage;

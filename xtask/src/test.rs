@@ -53,7 +53,7 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     let whole = options.filter.is_none();
     steps.run("set-up", || {
-        ensure(&[Need::postgresql()])?;
+        ensure(&[Need::postgresql(), Need::program("mosquitto", "mosquitto")])?;
         tools::ensure_all()?;
         for component in ["fmt", "clippy"] {
             if whole && !succeeds(&mut cargo(&[component, "--version"])) {

@@ -4,6 +4,7 @@
 //! Errors are [`ApiError`]s, because callers match on their type.
 
 pub mod agent;
+pub mod dashboard;
 pub mod error;
 pub mod event;
 pub mod hash;

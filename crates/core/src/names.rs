@@ -1,5 +1,7 @@
 //! Names that several services share: components, topics, keys (spec: core.md §2, messaging.md §1).
 
+use uuid::Uuid;
+
 /// Pub/sub component that every agent uses.
 pub const PUBSUB: &str = "agent-pubsub";
 /// Key-value store that holds the agents' registry.
@@ -35,4 +37,14 @@ pub fn task_topic(agent: &str) -> String {
 /// The registry key of `agent`.
 pub fn registry_key(agent: &str) -> String {
     format!("agent:{agent}")
+}
+
+/// The MQTT topic on which the dashboard hears of `task`.
+pub fn task_status_topic(task: Uuid) -> String {
+    format!("agent/task/{task}")
+}
+
+/// The MQTT topic on which the dashboard hears of `agent`.
+pub fn agent_status_topic(agent: &str) -> String {
+    format!("agent/registry/{agent}")
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cli::ServeArgs,
     exit::Exit,
-    services::{Parts, Service, Storage},
+    services::{self, Parts, Service, Storage},
 };
 
 /// Serves until SIGTERM.
@@ -53,6 +53,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     running.ended().await;
     drained.cancel();
     served.await??;
+    services::close(parts.mqtt).await;
     if let Some(storage) = parts.storage {
         storage.close().await;
     }
@@ -91,5 +92,6 @@ async fn parts(service: &roster::Service, common: &CommonConfig) -> anyhow::Resu
         model,
         agent: AgentConfig::from_common(common, settings.capture_content),
         orchestrator: OrchestratorConfig::from_env(&ProcessEnv, app_token).map_err(usage)?,
+        mqtt: services::mqtt()?,
     })
 }

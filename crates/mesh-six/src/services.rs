@@ -12,7 +12,7 @@ use mesh_six_event_logger::{self as event_logger, EventLogger};
 use mesh_six_llm::ChatModel;
 use mesh_six_orchestrator::{self as orchestrator, Orchestrator, OrchestratorConfig};
 use mesh_six_runtime::{
-    Registry, Routes,
+    Mqtt, MqttSettings, ProcessEnv, Registry, Routes,
     agent::{AgentConfig, AgentDatabase, AgentDeps, AgentService},
     http::Auth,
     shell,
@@ -49,6 +49,22 @@ impl Storage {
     }
 }
 
+/// How long messages for the dashboard may take to go out at the end.
+const LAST_MESSAGES: Duration = Duration::from_secs(2);
+
+/// A connection to the dashboard's broker, if one is named.
+pub(crate) fn mqtt() -> anyhow::Result<Option<Mqtt>> {
+    let settings = MqttSettings::from_env(&ProcessEnv).map_err(|e| Exit::usage(e.to_string()))?;
+    Ok(settings.as_ref().map(Mqtt::start))
+}
+
+/// Sends what is still to be told, within a bound.
+pub(crate) async fn close(mqtt: Option<Mqtt>) {
+    if let Some(mqtt) = mqtt {
+        mqtt.close(LAST_MESSAGES).await;
+    }
+}
+
 /// What services are made of.
 #[derive(Clone)]
 pub(crate) struct Parts {
@@ -58,6 +74,8 @@ pub(crate) struct Parts {
     pub(crate) model: Option<Arc<dyn ChatModel>>,
     pub(crate) agent: AgentConfig,
     pub(crate) orchestrator: OrchestratorConfig,
+    /// For the dashboard, if `MQTT_URL` is set.
+    pub(crate) mqtt: Option<Mqtt>,
 }
 
 /// A running service.
@@ -87,6 +105,7 @@ impl Service {
                     registry,
                     config: parts.orchestrator.clone(),
                     described: vec![event_logger::openapi()],
+                    mqtt: parts.mqtt.clone(),
                 };
                 Ok(Self::Orchestrator(orchestrator::start(deps, shutdown)))
             }
@@ -102,7 +121,8 @@ impl Service {
                 let model = parts.model.clone().ok_or_else(|| Exit::usage(format!("{name} needs a model")))?;
                 let database = parts.storage.clone().map(|s| AgentDatabase { db: s.db, log: s.log, sink: s.sink });
                 let config = parts.agent.clone();
-                let deps = AgentDeps { agent, config, sidecar, registry, model, database };
+                let mqtt = parts.mqtt.clone();
+                let deps = AgentDeps { agent, config, sidecar, registry, model, database, mqtt };
                 Ok(Self::Agent(AgentService::start(deps, shutdown.clone())))
             }
         }

@@ -10,14 +10,14 @@ use mesh_six_db::{
     outbox::{Claimant, Outgoing},
     tasks::{self, Change, Due, Task, Verdict},
 };
-use mesh_six_runtime::{HttpError, Registry};
+use mesh_six_runtime::{HttpError, Mqtt, Registry};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     config::OrchestratorConfig,
-    metrics,
+    dashboard, metrics,
     next::{Next, next},
     relay::Relay,
     routing::Routing,
@@ -43,6 +43,8 @@ pub(crate) struct Engine {
     /// Under which this process claims tasks and messages.
     pub(crate) claimant: Claimant,
     pub(crate) config: OrchestratorConfig,
+    /// For the dashboard, if it is told anything.
+    mqtt: Option<Mqtt>,
     begun: Instant,
 }
 
@@ -53,6 +55,7 @@ impl Engine {
         registry: Registry,
         config: OrchestratorConfig,
         relay: Relay,
+        mqtt: Option<Mqtt>,
     ) -> Self {
         Self {
             routing: Routing::new(registry.clone(), db.clone(), config.clone()),
@@ -65,6 +68,7 @@ impl Engine {
             registry,
             relay,
             config,
+            mqtt,
         }
     }
 
@@ -72,7 +76,10 @@ impl Engine {
     pub(crate) fn follow(&self, task: Uuid, change: Change) -> Verdict {
         metrics::changed(&change);
         if !matches!(change.verdict, Verdict::Unchanged | Verdict::Unknown) {
-            self.committed(change.outgoing);
+            if let (Some(mqtt), Some(failed)) = (&self.mqtt, &change.failed) {
+                dashboard::attempt_failed(mqtt, task, &change.capability, failed);
+            }
+            self.committed(&change.capability, change.outgoing);
         }
         if change.verdict.is_end() {
             self.waiters.wake(task);
@@ -83,8 +90,12 @@ impl Engine {
         change.verdict
     }
 
-    /// Passes on what a transaction has written: messages to the relay, events to whoever follows the log.
-    pub(crate) fn committed(&self, outgoing: Vec<Outgoing>) {
+    /// Passes on what a transaction has written about a task that asks for `capability`: messages to the relay,
+    /// events to whoever follows the log, changes to the dashboard.
+    pub(crate) fn committed(&self, capability: &str, outgoing: Vec<Outgoing>) {
+        if let Some(mqtt) = &self.mqtt {
+            dashboard::committed(mqtt, capability, &outgoing);
+        }
         self.relay.hand_over(outgoing);
         self.log.wake();
     }
@@ -139,7 +150,7 @@ impl Engine {
                 drop(conn);
                 if let Some(outgoing) = sent {
                     tracing::info!(task.id = %id, task.attempt = attempts + 1, agent.id = to.agent, "next attempt");
-                    self.committed(outgoing);
+                    self.committed(&due.task.capability, outgoing);
                 }
             }
         }

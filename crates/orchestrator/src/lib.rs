@@ -8,6 +8,7 @@
 
 mod api;
 mod config;
+mod dashboard;
 mod engine;
 mod metrics;
 mod next;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use mesh_six_core::names::{ORCHESTRATOR, PUBSUB, TASK_RESULTS};
 use mesh_six_db::{Database, events::EventLog};
-use mesh_six_runtime::{Background, HealthState, Registry, Routes, ServiceInfo};
+use mesh_six_runtime::{Background, HealthState, Mqtt, Registry, Routes, ServiceInfo};
 use mesh_six_sidecar::{BulkHandler, Sidecar, Subscription, subscription_router};
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,8 @@ pub struct Deps {
     pub config: OrchestratorConfig,
     /// Descriptions of other services that share its port, for `openapi.json`.
     pub described: Vec<utoipa::openapi::OpenApi>,
+    /// Tells the dashboard where tasks stand, if it is told anything.
+    pub mqtt: Option<Mqtt>,
 }
 
 /// A running orchestrator.
@@ -63,13 +66,13 @@ pub struct Orchestrator {
 /// Starts relay, timers and sweeps, and makes the routes.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
     metrics::describe();
-    let Deps { db, log, sidecar, registry, config, described } = deps;
+    let Deps { db, log, sidecar, registry, config, described, mqtt } = deps;
     let background = Background::new(shutdown);
     let health = HealthState::new();
     health.not_ready("database", "not asked yet");
     let app_token = config.app_token.clone();
     let (relay, lanes) = relay::new(&config);
-    let engine = Arc::new(Engine::new(db, log, registry, config, relay));
+    let engine = Arc::new(Engine::new(db, log, registry, config, relay, mqtt));
     lanes.spawn(&background, &engine, &sidecar);
     let (e, stop) = (Arc::clone(&engine), background.token());
     background.spawn_restarting("timers", move || timers::run(Arc::clone(&e), stop.clone()));

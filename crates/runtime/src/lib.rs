@@ -11,6 +11,7 @@ pub mod config;
 pub mod env;
 pub mod http;
 pub mod metrics;
+pub mod mqtt;
 pub mod registry;
 pub mod secret;
 pub mod serve;
@@ -18,11 +19,12 @@ pub mod shutdown;
 pub mod telemetry;
 
 pub use background::Background;
-pub use config::{CommonConfig, LlmSettings};
+pub use config::{CommonConfig, LlmSettings, MqttSettings};
 pub use env::{ConfigError, Env, MapEnv, ProcessEnv};
 pub use http::{
     Auth, HealthState, HttpError, RequestTrace, Routes, ServiceInfo, ValidJson, ValidPath, ValidQuery, shell,
 };
+pub use mqtt::Mqtt;
 pub use registry::{Registry, RegistryError};
 pub use secret::Secret;
 pub use serve::{serve, serve_with_grace};

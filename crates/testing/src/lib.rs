@@ -4,6 +4,7 @@
 
 mod container;
 mod database;
+mod mosquitto;
 mod server;
 mod source;
 mod standby;
@@ -15,6 +16,7 @@ mod wait;
 pub use self::{
     container::start as start_container,
     database::TestDatabase,
+    mosquitto::{Heard, Listener, Mosquitto},
     server::{TestServer, temporary_folder},
     source::SHARED_SETTINGS,
     stub_model::{Call, Reply, StubModel, ToolRequest},

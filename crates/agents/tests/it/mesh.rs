@@ -136,6 +136,7 @@ impl Mesh {
             sidecar,
             model: self.chat_model(),
             database: self.database.clone(),
+            mqtt: None,
         };
         let service = AgentService::start(deps, shutdown.clone());
         Running { router: service.router(Auth::internal()), app_id, shutdown, service }

@@ -32,8 +32,23 @@ pub struct Change {
     pub capability: String,
     /// How the attempt ended, if it ended now.
     pub outcome: Option<AttemptOutcome>,
+    /// The attempt that failed, if another one is due.
+    pub failed: Option<FailedAttempt>,
     /// Messages for the relay, claimed by the caller.
     pub outgoing: Vec<Outgoing>,
+}
+
+/// An attempt after which another one is due.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FailedAttempt {
+    /// Which one.
+    pub attempt: i32,
+    /// Whose.
+    pub agent_id: Option<String>,
+    /// Why it failed.
+    pub error_type: ErrorType,
+    /// When that was found out.
+    pub at: DateTime<Utc>,
 }
 
 /// What became of the task.
@@ -81,6 +96,7 @@ pub(super) struct Work {
     events: Vec<Event>,
     messages: Vec<Outgoing>,
     outcome: Option<AttemptOutcome>,
+    failed: Option<FailedAttempt>,
 }
 
 impl Work {
@@ -89,7 +105,7 @@ impl Work {
         let row = tasks::table.find(task).for_no_key_update().select(Row::as_select()).first(conn).await.optional()?;
         let Some(row) = row else { return Ok(None) };
         let now = clock::now(conn).await?;
-        Ok(Some(Self { row, now, events: Vec::new(), messages: Vec::new(), outcome: None }))
+        Ok(Some(Self { row, now, events: Vec::new(), messages: Vec::new(), outcome: None, failed: None }))
     }
 
     /// Locks the row of `attempt`, which agents lock too before they write a result.
@@ -211,6 +227,8 @@ impl Work {
             ))
             .execute(conn)
             .await?;
+        let (attempt, agent_id) = (summary.attempts, summary.dispatched_to.clone());
+        self.failed = Some(FailedAttempt { attempt, agent_id, error_type: error.error_type, at: self.now });
         Ok(Verdict::Retry)
     }
 
@@ -273,14 +291,15 @@ impl Work {
         if !self.messages.is_empty() {
             outbox::put(conn, &self.messages, claimant).await?;
         }
-        Ok(Change { verdict, capability: self.row.summary.capability, outcome: self.outcome, outgoing: self.messages })
+        let Self { row, outcome, failed, messages: outgoing, .. } = self;
+        Ok(Change { verdict, capability: row.summary.capability, outcome, failed, outgoing })
     }
 }
 
 impl Change {
     /// Of a task that is not there.
     pub(super) fn unknown() -> Self {
-        Self { verdict: Verdict::Unknown, capability: String::new(), outcome: None, outgoing: Vec::new() }
+        Self { verdict: Verdict::Unknown, capability: String::new(), outcome: None, failed: None, outgoing: Vec::new() }
     }
 }
 

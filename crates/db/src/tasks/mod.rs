@@ -18,7 +18,7 @@ mod submit;
 
 pub use accept::{accept, untaken};
 pub use cancel::cancel;
-pub use change::{Change, Verdict};
+pub use change::{Change, FailedAttempt, Verdict};
 pub use due::{Due, claim_due, next_due};
 pub use expire::{Lost, expire, lost, undeliverable};
 pub use model::{Assignment, NewTask, Task, TaskSummary};

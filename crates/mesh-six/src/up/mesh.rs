@@ -8,14 +8,14 @@ use mesh_six_db::Database;
 use mesh_six_llm::ChatModel;
 use mesh_six_orchestrator::OrchestratorConfig;
 use mesh_six_runtime::{
-    Env, HealthState, ProcessEnv, Routes, Secret, ServiceInfo, agent::AgentConfig, http::Auth, shell,
+    Env, HealthState, Mqtt, ProcessEnv, Routes, Secret, ServiceInfo, agent::AgentConfig, http::Auth, shell,
 };
 use mesh_six_sidecar::{LocalMesh, MeshConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     exit::Exit,
-    services::{Parts, Service, Storage},
+    services::{self, Parts, Service, Storage},
 };
 
 /// How long `up` waits for its services before it says that it is up; they go on becoming ready afterwards.
@@ -25,6 +25,7 @@ const READY: Duration = Duration::from_secs(30);
 pub(crate) struct LocalServices {
     mesh: LocalMesh,
     storage: Storage,
+    mqtt: Option<Mqtt>,
     services: Vec<(&'static str, Service)>,
     health: HealthState,
     api_token: Option<Secret>,
@@ -48,12 +49,14 @@ impl LocalServices {
             .map_err(|e| Exit::usage(e.to_string()))?;
         // Everything is on this machine here, what agents depend on too.
         let orchestrator = OrchestratorConfig { probe_loopback: true, ..orchestrator };
+        let mqtt = services::mqtt()?;
         let storage = Storage::open(db);
         let parts = Parts {
             storage: Some(storage.clone()),
             model: Some(model),
             agent: AgentConfig { app_token: delivery_token, capture_content, ..AgentConfig::default() },
             orchestrator,
+            mqtt: mqtt.clone(),
         };
         let mut services = Vec::new();
         for service in SERVICES.iter().filter(|s| s.built && !without.iter().any(|w| w == s.name)) {
@@ -61,7 +64,7 @@ impl LocalServices {
             mesh.attach(service.name, running.router(Auth::internal())).await?;
             services.push((service.name, running));
         }
-        Ok(Self { mesh, storage, services, health: HealthState::new(), api_token })
+        Ok(Self { mesh, storage, mqtt, services, health: HealthState::new(), api_token })
     }
 
     /// The public API of all services, and each service's own routes under `/_svc/{app-id}/`.
@@ -103,6 +106,7 @@ impl LocalServices {
             service.ended().await;
         }
         self.mesh.shutdown().await;
+        services::close(self.mqtt).await;
         self.storage.close().await;
     }
 }

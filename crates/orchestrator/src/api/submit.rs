@@ -162,7 +162,7 @@ async fn accept(engine: &Engine, task: &NewTask) -> Result<Accepted, HttpError> 
     match submitted {
         Submitted::Known(known) => Ok(as_accepted(*known)),
         Submitted::Accepted(outgoing) => {
-            engine.committed(outgoing);
+            engine.committed(&task.capability, outgoing);
             metrics::submitted(&task.capability);
             Ok(Accepted {
                 task_id: task.id,

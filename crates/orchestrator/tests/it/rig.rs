@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use mesh_six_core::names::ORCHESTRATOR;
 use mesh_six_db::{Database, events::EventLog};
 use mesh_six_orchestrator::{Deps, Orchestrator, OrchestratorConfig, start};
-use mesh_six_runtime::{Auth, Registry, shell};
+use mesh_six_runtime::{Auth, Mqtt, Registry, shell};
 use mesh_six_sidecar::LocalMesh;
 use mesh_six_testing::{TestDatabase, wait_for};
 use serde_json::{Value, json};
@@ -61,6 +61,14 @@ impl Rig {
         Self { test: Some(test), ..Self::on(db, LocalMesh::new(), config).await }
     }
 
+    /// One that tells a dashboard.
+    pub(crate) async fn telling(mqtt: Mqtt) -> Self {
+        let test = TestDatabase::new().await;
+        let rig = Self::made(test.database().await, LocalMesh::new(), settings(), Some(mqtt));
+        rig.mesh.attach(ORCHESTRATOR, rig.router.clone()).await.unwrap();
+        Self { test: Some(test), ..rig }
+    }
+
     /// On a database of the test's own.
     pub(crate) async fn on(db: Database, mesh: LocalMesh, config: OrchestratorConfig) -> Self {
         let rig = Self::detached(db, mesh, config);
@@ -70,12 +78,17 @@ impl Rig {
 
     /// Not subscribed: it learns of results only by looking.
     pub(crate) fn detached(db: Database, mesh: LocalMesh, config: OrchestratorConfig) -> Self {
+        Self::made(db, mesh, config, None)
+    }
+
+    fn made(db: Database, mesh: LocalMesh, config: OrchestratorConfig, mqtt: Option<Mqtt>) -> Self {
         let stop = CancellationToken::new();
         let sidecar = mesh.sidecar(ORCHESTRATOR);
         let registry = Registry::new(Arc::clone(&sidecar));
         let config = OrchestratorConfig { app_token: Some(mesh.app_token().to_owned()), ..config };
         let log = EventLog::start(db.clone());
-        let deps = Deps { db: db.clone(), log, sidecar, registry: registry.clone(), config, described: Vec::new() };
+        let (described, registry_too) = (Vec::new(), registry.clone());
+        let deps = Deps { db: db.clone(), log, sidecar, registry: registry_too, config, described, mqtt };
         let orchestrator = start(deps, &stop);
         let (info, paths, health) =
             (orchestrator.info.clone(), orchestrator.routes.clone(), orchestrator.health.clone());

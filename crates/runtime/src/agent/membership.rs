@@ -2,12 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mesh_six_core::{EventSink, event::catalogue};
+use mesh_six_core::{
+    EventSink,
+    agent::{AgentRegistration, AgentStatus},
+    event::catalogue,
+    names::agent_status_topic,
+};
 use mesh_six_sidecar::Sidecar;
 use tokio_util::sync::CancellationToken;
 
 use super::AgentDefinition;
-use crate::{http::HealthState, registry::Registry};
+use crate::{
+    http::HealthState,
+    mqtt::Mqtt,
+    registry::{Registry, RegistryError},
+};
 
 /// The name of what readiness waits for.
 const REGISTRATION: &str = "registration";
@@ -26,6 +35,8 @@ pub(super) struct Membership {
     pub(super) sink: Arc<dyn EventSink>,
     pub(super) health: HealthState,
     pub(super) heartbeat: Duration,
+    /// Where the dashboard hears of it.
+    pub(super) mqtt: Option<Mqtt>,
 }
 
 impl Membership {
@@ -61,7 +72,7 @@ impl Membership {
         }
         pause = FIRST_PAUSE;
         let mut warned = false;
-        while let Err(error) = self.registry.register(&self.definition.registration()).await {
+        while let Err(error) = self.report().await {
             self.health.not_ready(REGISTRATION, "waiting for the registry");
             if !std::mem::replace(&mut warned, true) {
                 let error: &dyn std::error::Error = &error;
@@ -81,7 +92,7 @@ impl Membership {
         let mut missed = false;
         loop {
             tokio::time::sleep(if missed { self.heartbeat.min(MAX_PAUSE) } else { self.heartbeat }).await;
-            match self.registry.heartbeat(&self.definition.registration()).await {
+            match self.report().await {
                 Ok(()) if std::mem::take(&mut missed) => {
                     tracing::info!(agent.id = self.definition.app_id, "the registry has the heartbeat again");
                 }
@@ -96,6 +107,21 @@ impl Membership {
         }
     }
 
+    /// Registers, or renews the record, which is the same.
+    async fn report(&self) -> Result<(), RegistryError> {
+        let record = self.definition.registration();
+        self.registry.register(&record).await?;
+        self.tell(&record);
+        Ok(())
+    }
+
+    /// Retained, so that a dashboard that is opened later knows the agent at once.
+    fn tell(&self, record: &AgentRegistration) {
+        if let Some(mqtt) = &self.mqtt {
+            mqtt.publish(agent_status_topic(&record.app_id), record, true);
+        }
+    }
+
     async fn leave(&self) {
         let agent = &self.definition.app_id;
         let left = tokio::time::timeout(LEAVING, self.registry.mark_offline(agent)).await;
@@ -103,6 +129,7 @@ impl Membership {
             // Its heartbeats stop, so the registry's readers find out within two minutes.
             tracing::warn!(agent.id = agent, "not marked as offline");
         }
+        self.tell(&AgentRegistration { status: AgentStatus::Offline, ..self.definition.registration() });
         self.sink.send(catalogue::agent_deregistered(agent, "shutdown"));
     }
 }

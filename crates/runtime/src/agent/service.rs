@@ -30,6 +30,7 @@ use super::{
 use crate::{
     background::Background,
     http::{Auth, HealthState, Routes, ServiceInfo, shell},
+    mqtt::Mqtt,
     registry::Registry,
 };
 
@@ -54,6 +55,8 @@ pub struct AgentDeps {
     pub model: Arc<dyn ChatModel>,
     /// The database; without one the inbox is in memory and there is no event log.
     pub database: Option<AgentDatabase>,
+    /// Tells the dashboard that the agent is there, if it is told anything.
+    pub mqtt: Option<Mqtt>,
 }
 
 /// The database of an agent.
@@ -142,7 +145,7 @@ struct Parts {
 
 impl Parts {
     fn new(deps: AgentDeps, definition: Arc<AgentDefinition>, health: HealthState) -> Self {
-        let AgentDeps { agent, config, sidecar, registry, model, database } = deps;
+        let AgentDeps { agent, config, sidecar, registry, model, database, mqtt } = deps;
         let (inbox, sink): (Arc<dyn Inbox>, Arc<dyn EventSink>) = match &database {
             Some(database) => {
                 let inbox = DatabaseInbox::new(database.clone(), &definition.app_id, config.lease);
@@ -181,6 +184,7 @@ impl Parts {
             sink,
             health: health.clone(),
             heartbeat: config.heartbeat,
+            mqtt,
         };
         let sink = database.map(|database| database.sink);
         Self { definition, config, health, inbox, sink, worker, relay, membership, notes: publisher }

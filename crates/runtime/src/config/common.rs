@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{LlmSettings, VARIABLES},
+        config::{LlmSettings, MqttSettings, VARIABLES},
         env::MapEnv,
     };
 
@@ -176,6 +176,7 @@ mod tests {
         let env = Recorder(RefCell::default());
         CommonConfig::from_env(&env, "x").unwrap();
         LlmSettings::from_env(&env).unwrap();
+        MqttSettings::from_env(&env).unwrap();
         let listed: BTreeSet<String> = VARIABLES.iter().map(|v| v.name.to_owned()).collect();
         assert_eq!(env.0.into_inner(), listed);
     }

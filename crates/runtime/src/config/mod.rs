@@ -2,8 +2,10 @@
 
 mod common;
 mod llm;
+mod mqtt;
 mod variables;
 
 pub use common::{CommonConfig, DatabaseUrls};
 pub use llm::LlmSettings;
+pub use mqtt::MqttSettings;
 pub use variables::{VARIABLES, Variable};

@@ -16,7 +16,7 @@ const fn variable(name: &'static str, default: &'static str, meaning: &'static s
 }
 
 /// All variables, in the order in which a reader wants them.
-pub const VARIABLES: [Variable; 21] = [
+pub const VARIABLES: [Variable; 24] = [
     variable("AGENT_ID", "the service's name", "app-id of this service, as its Dapr sidecar knows it"),
     variable("AGENT_NAME", "the service's title", "name shown to people"),
     variable(
@@ -34,6 +34,13 @@ pub const VARIABLES: [Variable; 21] = [
     variable("DATABASE_URL", "PG_PRIMARY_URL", "PostgreSQL of event log and tasks"),
     variable("PG_PRIMARY_URL", "", "used where DATABASE_URL is not set; with neither there is no event log"),
     variable("DATABASE_DIRECT_URL", "DATABASE_URL", "the same database past any pooler, for LISTEN and migrations"),
+    variable(
+        "MQTT_URL",
+        "",
+        "broker that the dashboard listens to, such as mqtt://host:1883; without it nothing is told",
+    ),
+    variable("MQTT_USERNAME", "", "user at that broker"),
+    variable("MQTT_PASSWORD", "", "password at that broker"),
     variable("LITELLM_BASE_URL", "", "OpenAI-compatible endpoint, up to and including /v1"),
     variable("LITELLM_API_KEY", "sk-local", "key for that endpoint"),
     variable("LLM_MODEL", mesh_six_llm::DEFAULT_MODEL, "name of the model"),

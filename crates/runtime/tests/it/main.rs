@@ -3,6 +3,7 @@
 
 mod ask;
 mod memory;
+mod mqtt;
 mod registry;
 mod serving;
 mod shell;

@@ -67,7 +67,7 @@ pub(super) async fn p10(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let sidecar = mesh.sidecar(ORCHESTRATOR);
     let registry = Registry::new(Arc::clone(&sidecar));
     let (db, log) = (storage.db.clone(), storage.log.clone());
-    let deps = orchestrator::Deps { db, log, sidecar, registry, config, described: Vec::new() };
+    let deps = orchestrator::Deps { db, log, sidecar, registry, config, described: Vec::new(), mqtt: None };
     let service = orchestrator::start(deps, &shutdown);
     let router = shell(service.info.clone(), service.routes.clone(), service.health.clone(), Auth::internal());
     mesh.attach(ORCHESTRATOR, router.clone()).await?;
@@ -86,6 +86,7 @@ pub(super) async fn p10(bench: &mut Bench<'_>) -> anyhow::Result<()> {
                 log: storage.log.clone(),
                 sink: storage.sink.clone(),
             }),
+            mqtt: None,
         },
         shutdown.clone(),
     );
