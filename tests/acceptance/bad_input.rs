@@ -29,6 +29,7 @@ async fn wrong_requests_are_refused_by_field() {
         (with("timeout", json!(901)), "timeout"),
         (with("traceId", json!("zz")), "traceId"),
         (with("payload", json!({"query": "a\u{0}b"})), "payload"),
+        (with("prioritty", json!(7)), "prioritty"),
         (json!({"payload": {}}).to_string(), "capability"),
     ] {
         let answer = client.post(&tasks).body(body.clone()).send().await.unwrap();
@@ -55,6 +56,13 @@ async fn wrong_requests_are_refused_by_field() {
     let rebound = client.post(&tasks).header("Host", "example.org").body(good.to_string());
     assert_eq!(rebound.send().await.unwrap().status(), 403);
     assert_eq!(mesh.json(&["tasks", "--json"]).len(), 0, "nothing was accepted");
+    // The same at the terminal: text for people, for programs one object with all that the mesh said.
+    let output = mesh.run(&["tasks"]);
+    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b""[..], &b"no tasks yet\n"[..]));
+    let output = mesh.run(&["submit", "x", "--capability", "juggling", "--json"]);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((&told["error"]["type"], &told["error"]["details"]["scores"]), (&json!("no_agent"), &json!([])));
     // Deliveries need the sidecar's token.
     let forged = client.post(format!("{}/_svc/event-logger/events/task-results", mesh.url)).body("{}");
     let status = forged.send().await.unwrap().status();

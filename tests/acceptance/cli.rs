@@ -1,5 +1,7 @@
 //! The command line without a mesh: help, usage, exit codes, one-line errors.
 
+use serde_json::{Value, json};
+
 use crate::mesh::command;
 
 fn run(args: &[&str]) -> (Option<i32>, String, String) {
@@ -15,6 +17,13 @@ fn help_has_examples() {
         &["submit", "--help"],
         &["events", "--help"],
         &["events", "query", "--help"],
+        &["events", "tail", "--help"],
+        &["events", "replay", "--help"],
+        &["events", "seal", "--help"],
+        &["events", "import", "--help"],
+        &["agents", "--help"],
+        &["serve", "--help"],
+        &["services", "--help"],
         &["up", "--help"],
         &["migrate", "--help"],
     ] {
@@ -85,5 +94,58 @@ fn completions_name_the_commands() {
         let (code, out, _) = run(&["completions", shell]);
         assert_eq!(code, Some(0));
         assert!(out.contains("submit") && out.contains("partitions"), "{shell}");
+    }
+}
+
+#[test]
+fn wrong_values_are_told_what_is_wanted() {
+    for (args, wanted) in [
+        (&["submit", "x", "--priority", "high"][..], "a whole number from 0 to 10 is wanted"),
+        (&["submit", "x", "--priority", "11"], "a whole number from 0 to 10 is wanted"),
+        (&["submit", "x", "--timeout", "2m"], "a whole number from 1 to 900 is wanted"),
+        (&["up", "--port", "70000"], "a whole number from 0 to 65535 is wanted"),
+        (&["tasks", "no-uuid"], "an id is wanted"),
+        (&["tasks", "--limit", "0"], "a whole number from 1 to 200 is wanted"),
+        (&["events", "query", "--trace", "x"], "a trace id is 32 hex digits"),
+        (&["events", "query", "--since", "yesterday"], "neither a time"),
+    ] {
+        let (code, _, err) = run(args);
+        assert_eq!(code, Some(2), "{args:?}");
+        assert!(err.lines().next().unwrap().contains(wanted), "{args:?}: {err}");
+    }
+}
+
+#[test]
+fn with_json_errors_are_json() {
+    for (args, code, kind, field) in [
+        (&["submit", "x", "--json"][..], 3, "unavailable", Value::Null),
+        (&["submit", "--json", "--file", "/nowhere/tasks.jsonl"], 2, "validation", Value::Null),
+        (&["submit", "x", "--json", "--priority", "high"], 2, "validation", json!("--priority <PRIORITY>")),
+        (&["tasks", "--json", "--nonsense"], 2, "validation", json!("--nonsense")),
+        (&["events", "query", "--json"], 3, "unavailable", Value::Null),
+    ] {
+        let (found, out, err) = run(args);
+        assert_eq!((found, out.as_str()), (Some(code), ""), "{args:?}: {err}");
+        let body: Value = serde_json::from_str(&err).unwrap_or_else(|_| panic!("{args:?}: {err}"));
+        assert_eq!((&body["error"]["type"], &body["error"]["field"]), (&json!(kind), &field), "{args:?}: {err}");
+        assert!(!body["error"]["message"].as_str().unwrap().contains('\n'));
+    }
+}
+
+#[test]
+fn a_wrong_line_of_a_file_is_named_before_anything_is_submitted() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    for (line, says) in [
+        (r#"{"payload": {}, "priority": "high"}"#, "priority: must be a whole number from 0 to 10"),
+        (r#"{"payload": {}, "prioritty": 7}"#, "prioritty: unknown field"),
+        (r#"{"payload": {}, "timeout": 0}"#, "timeout: timeout is 0 s, but must be from 1 to 900 s"),
+        (r#"{"payload": []}"#, "payload: must be a JSON object"),
+        ("{", "not JSON"),
+    ] {
+        std::fs::write(file.path(), format!("{{\"payload\": {{}}}}\n\n{line}\n")).unwrap();
+        let path = file.path().display().to_string();
+        let (code, _, err) = run(&["submit", "--file", &path]);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains(&format!("{path}:3: {says}")), "{err}");
     }
 }

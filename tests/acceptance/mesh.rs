@@ -27,6 +27,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
         "LITELLM_BASE_URL",
         "LLM_MODEL",
         "API_TOKEN",
+        "MESH_SIX_DATA_DIR",
+        "MQTT_URL",
         "RUST_LOG",
     ] {
         command.env_remove(name);

@@ -76,7 +76,7 @@ fn a_database_that_does_not_answer_is_told() {
     let port = crate::mesh::free_port();
     let url = format!("postgres://nobody:secret@127.0.0.1:{port}/x");
     let output = command(&["up", "--port", "0"]).env("DATABASE_URL", url).output().unwrap();
-    refused(&output, 3, &["DATABASE_URL"]);
+    refused(&output, 3, &["DATABASE_URL", &format!("127.0.0.1:{port}/x"), "refused"]);
     assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"));
 }
 

@@ -221,3 +221,41 @@ async fn up_tells_programs_where_it_is() {
     assert!(ended.success());
     assert_eq!(up.wait().unwrap().code(), Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_restored_before_the_first_start() {
+    let (folder, exported) = (data_folder(), tempfile::tempdir().unwrap());
+    let file = exported.path().join("log.jsonl").display().to_string();
+    let task = {
+        let database = TestDatabase::new().await;
+        let mesh = Mesh::start(&[], &[("DATABASE_URL", database.url())]);
+        let task = mesh.json(&["submit", "hello", "--json"]).remove(0);
+        drop(mesh);
+        let output = command(&["events", "export", "--out", &file]).env("DATABASE_URL", database.url()).output();
+        assert!(output.unwrap().status.success());
+        task
+    };
+    // The folder is named by the environment, for the tool as for the mesh.
+    let data = folder.path().join("data").display().to_string();
+    let import = || command(&["events", "import", &file, "--json"]).env("MESH_SIX_DATA_DIR", &data).output().unwrap();
+    let output = import();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let again = import();
+    assert_eq!(again.status.code(), Some(1), "only into an empty log");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("before a mesh starts"), "what to do is said");
+    let mesh = Mesh::start(&[], &[("MESH_SIX_DATA_DIR", &data)]);
+    let id = task["taskId"].as_str().unwrap();
+    assert_eq!(life(&types(&mesh.json(&["events", "query", "--task", id, "--json"]))), STORY);
+    let newest = mesh.json(&["events", "query", "--desc", "--limit", "1", "--json"]);
+    assert_eq!(newest[0]["eventType"], "agent.registered", "what comes now follows what was");
+    let output = command(&["events", "verify"]).env("MESH_SIX_DATA_DIR", &data).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_without_a_model_says_which_one_is_asked() {
+    let (database, model) = (TestDatabase::new().await, StubModel::start().await);
+    let mesh = Mesh::start(&["--llm-url", model.url()], &[("DATABASE_URL", database.url())]);
+    let says = "model: anthropic/claude-sonnet-4-20250514, by default: choose with --model NAME)";
+    assert!(mesh.banner.ends_with(says), "{}", mesh.banner);
+}

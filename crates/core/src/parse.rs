@@ -62,9 +62,40 @@ fn named(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
         .and_then(|rest| rest.split('`').next());
     let field = match (path.as_str(), quoted) {
         (".", Some(name)) => name.to_owned(),
+        // Of an unknown member serde may know the path itself.
+        (path, Some(name)) if message.starts_with("unknown") && path.split('.').next_back() == Some(name) => {
+            path.to_owned()
+        }
         (path, Some(name)) => format!("{path}.{name}"),
         (".", None) => "body".to_owned(),
         (path, None) => path.to_owned(),
     };
+    let message = in_words(&message).unwrap_or(message);
     ApiError::validation(shortened(&field, MAX_FIELD_BYTES), shortened(&message, MAX_MESSAGE_BYTES))
+}
+
+/// serde's "invalid type: A, expected B at line ..." as "must be B, not A", in a caller's words instead of Rust's.
+fn in_words(message: &str) -> Option<String> {
+    let rest = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.strip_prefix(prefix))?;
+    // What the caller sent comes first and may hold anything.
+    let (found, wanted) = rest.rsplit_once(", expected ")?;
+    let wanted = wanted.split_once(" at line ").map_or(wanted, |(wanted, _)| wanted);
+    let wanted = match wanted {
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a map" => "a JSON object",
+        "a sequence" => "an array",
+        "a borrowed string" => "a string",
+        of if of.starts_with("struct ") => "a JSON object",
+        other => other,
+    };
+    let found = match found {
+        "map" => "a JSON object",
+        "sequence" => "an array",
+        "null" => "null",
+        other => other,
+    };
+    Some(format!("must be {wanted}, not {found}"))
 }

@@ -1,6 +1,6 @@
 //! Which agent is best for a capability (core.md §4). Pure: health and history are given.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::agent::{AgentCapability, AgentStatus};
 
@@ -26,14 +26,17 @@ pub struct AgentScoreCard {
     /// The capability.
     pub capability: String,
     /// The agent's own weight, 0..1.
+    #[serde(serialize_with = "rounded")]
     pub base_weight: f64,
     /// 1 if every required dependency is healthy, else 0; an agent with 0 is not eligible.
     pub dependency_health: f64,
     /// Weighted success rate of the newest attempts, 0.05..1.
+    #[serde(serialize_with = "rounded")]
     pub rolling_success_rate: f64,
     /// 1.1 after three successes in a row, else 1.
     pub recency_boost: f64,
     /// The product of the parts.
+    #[serde(serialize_with = "rounded")]
     pub final_score: f64,
     /// Whether the agent is the preferred one.
     pub preferred: bool,
@@ -41,6 +44,22 @@ pub struct AgentScoreCard {
     pub status: AgentStatus,
     /// Attempts it works on now.
     pub in_flight: i64,
+}
+
+/// Digits after the point that a score is shown with.
+const SHOWN: f64 = 1e6;
+
+/// Writes a score as people read it: 0.88 and not 0.8800000000000001. Agents are compared by the exact one.
+pub fn rounded<S: Serializer>(score: &f64, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((score * SHOWN).round() / SHOWN)
+}
+
+/// As [`rounded`], of a score that may be missing.
+pub fn rounded_option<S: Serializer>(score: &Option<f64>, to: S) -> Result<S::Ok, S::Error> {
+    match score {
+        Some(score) => rounded(score, to),
+        None => to.serialize_none(),
+    }
 }
 
 /// What the score of one agent depends on.

@@ -72,7 +72,11 @@ async fn claim_empty(conn: &mut AsyncPgConnection) -> DbResult<()> {
         OR EXISTS (SELECT FROM mesh_six_event_months) OR EXISTS (SELECT FROM mesh_six_event_seals)";
     let (used,): (bool,) = Statement::<(Bool,)>::new(used).get_result(conn).await?;
     if used {
-        return Err(ApiError::new(ErrorType::Conflict, "the log is not empty: import into a new database").into());
+        return Err(ApiError::new(
+            ErrorType::Conflict,
+            "the log is not empty: import into a new database or data folder, before a mesh starts on it",
+        )
+        .into());
     }
     Ok(())
 }

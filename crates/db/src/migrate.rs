@@ -2,13 +2,13 @@
 
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, async_connection_wrapper::AsyncConnectionWrapper};
+use diesel_async::{AsyncPgConnection, RunQueryDsl, async_connection_wrapper::AsyncConnectionWrapper};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use serde::Serialize;
 
 use crate::{
     error::{DbError, DbResult},
-    pool::Database,
+    pool::{self, Database},
 };
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
@@ -17,7 +17,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// No connection, or the migrator's lock was not to be had.
-    #[error("cannot connect to the database: {0}")]
+    #[error("cannot use the database at {0}")]
     Connect(String),
     /// A migration failed and was rolled back whole.
     #[error("migration failed and was rolled back: {0}")]
@@ -60,7 +60,7 @@ pub async fn revert_last(url: &str) -> Result<String, MigrateError> {
 /// All migrations of this binary and whether the database has them; changes nothing.
 pub async fn status(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
     let applied = {
-        let mut conn = AsyncPgConnection::establish(url).await.map_err(|e| MigrateError::Connect(e.to_string()))?;
+        let mut conn = pool::plain(url).await.map_err(MigrateError::Connect)?;
         applied(&mut conn).await.map_err(|e| MigrateError::Connect(e.to_string()))?
     };
     Ok(known()?
@@ -91,7 +91,7 @@ struct Known {
 /// Whether the event log is there and has rows.
 async fn has_events(url: &str) -> Result<bool, MigrateError> {
     let connect = |e: &dyn std::fmt::Display| MigrateError::Connect(e.to_string());
-    let mut conn = AsyncPgConnection::establish(url).await.map_err(|e| connect(&e))?;
+    let mut conn = pool::plain(url).await.map_err(MigrateError::Connect)?;
     for question in [
         "SELECT to_regclass('mesh_six_events') IS NOT NULL AS known",
         "SELECT EXISTS (SELECT FROM mesh_six_events) AS known",
@@ -134,7 +134,7 @@ async fn locked<T: Send + 'static>(
     url: &str,
     work: impl FnOnce(&mut AsyncConnectionWrapper<AsyncPgConnection>) -> Result<T, MigrateError> + Send + 'static,
 ) -> Result<T, MigrateError> {
-    let mut conn = AsyncPgConnection::establish(url).await.map_err(|e| MigrateError::Connect(e.to_string()))?;
+    let mut conn = pool::plain(url).await.map_err(MigrateError::Connect)?;
     diesel::sql_query("SELECT pg_advisory_lock(hashtextextended('mesh_six_migrate', 0))")
         .execute(&mut conn)
         .await

@@ -12,7 +12,7 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt;
-use tokio_postgres::NoTls;
+use tokio_postgres::{NoTls, config::Host};
 
 use crate::error::{DbError, DbResult};
 
@@ -21,6 +21,9 @@ pub type Conn = Object<AsyncPgConnection>;
 
 /// How long a caller waits for a free connection, and for a new one to be made.
 const CHECKOUT: Duration = Duration::from_secs(2);
+
+/// How long a plain connection may take to be made.
+const PLAIN: Duration = Duration::from_secs(10);
 
 /// Where the database is and how many connections may be open.
 #[derive(Clone)]
@@ -58,8 +61,12 @@ impl Database {
     /// Opens the pool and makes sure that the server answers.
     pub async fn connect(config: DbConfig) -> DbResult<Self> {
         let database = Self::lazy(config)?;
-        database.ping().await?;
-        Ok(database)
+        match database.ping().await {
+            Err(DbError::Unavailable(why)) => {
+                Err(DbError::Unavailable(format!("{}: {why}", whereabouts(&database.config.url))))
+            }
+            done => done.map(|()| database),
+        }
     }
 
     /// Opens the pool without asking the server, which may come later.
@@ -170,6 +177,30 @@ async fn establish(url: &str, application_name: &str) -> ConnectionResult<AsyncP
     AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
+/// A connection with the rights of the login in `url`, without any of our settings. The error says where the server
+/// is and what is wrong with it.
+pub(crate) async fn plain(url: &str) -> Result<AsyncPgConnection, String> {
+    let mut config = parse(url).map_err(|e| e.to_string())?;
+    config.connect_timeout(PLAIN);
+    let connected = config.connect(NoTls).await.map_err(|e| format!("{}: {}", whereabouts(url), message(&e)));
+    let (client, connection) = connected?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await.map_err(|e| e.to_string())
+}
+
+/// The server and database that `url` names, as `host:port/database`; never the login.
+fn whereabouts(url: &str) -> String {
+    let Ok(config) = parse(url) else { return String::new() };
+    let hosts = config.get_hosts().iter().enumerate().map(|(i, host)| {
+        let port = config.get_ports().get(i).or(config.get_ports().first()).copied().unwrap_or(5432);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(folder) => format!("{}:{port}", folder.display()),
+        }
+    });
+    let hosts: Vec<String> = hosts.collect();
+    format!("{}/{}", hosts.join(","), config.get_dbname().or(config.get_user()).unwrap_or_default())
+}
+
 fn parse(url: &str) -> DbResult<tokio_postgres::Config> {
     url.parse().map_err(|e: tokio_postgres::Error| {
         // The error quotes at most a parameter's name, never the URL with its password.
@@ -189,4 +220,21 @@ fn innermost(error: &dyn std::error::Error) -> String {
         inner = source;
     }
     inner.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whereabouts;
+
+    #[test]
+    fn the_whereabouts_hold_no_login() {
+        for (url, says) in [
+            ("postgres://u:secret@db.example:6543/mesh", "db.example:6543/mesh"),
+            ("postgres://u:secret@h", "h:5432/u"),
+            ("postgres://u@h1:1,h2:2/mesh", "h1:1,h2:2/mesh"),
+            ("postgres://u@%2Fvar%2Frun/mesh", "/var/run:5432/mesh"),
+        ] {
+            assert_eq!(whereabouts(url), says);
+        }
+    }
 }

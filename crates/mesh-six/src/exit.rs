@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use mesh_six_core::{ApiError, ErrorType};
+use mesh_six_core::{ApiError, ErrorType, error::ErrorBody};
 use mesh_six_db::{DbError, export::TransferError};
 
 /// The command or the task failed.
@@ -54,16 +54,78 @@ pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
     error.downcast_ref::<Exit>().is_some_and(|exit| exit.code == UNREACHABLE)
 }
 
-/// Prints `error` in one line and gives its exit code.
+/// Whether the command line asks for JSON. Also known where it could not be parsed.
+pub(crate) fn wants_json() -> bool {
+    std::env::args_os().take_while(|arg| arg != "--").any(|arg| arg == "--json")
+}
+
+/// Prints `error` in one line, as text or as JSON, and gives its exit code. On stderr in both forms: what is on
+/// stdout is a result.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
-    let code = match (error.downcast_ref::<Exit>(), error.downcast_ref::<ApiError>()) {
-        (Some(exit), _) => exit.code,
-        (None, Some(api)) if api.error_type == ErrorType::Unknown => FAILED,
-        (None, Some(api)) => api.error_type.exit_code(),
-        (None, None) => FAILED,
-    };
-    let field = error.downcast_ref::<ApiError>().and_then(|e| e.field.as_deref()).map(|f| format!("{f}: "));
-    let text = format!("{}{error:#}", field.unwrap_or_default());
-    anstream::eprintln!("{} {}", owo_colors::OwoColorize::red(&"error:"), text.replace('\n', " "));
+    let (code, told) = told(error);
+    if wants_json() {
+        return report_json(code, told);
+    }
+    let field = told.field.map(|field| format!("{field}: ")).unwrap_or_default();
+    let text = format!("{field}{}", told.message).replace('\n', " ");
+    anstream::eprintln!("{} {text}", owo_colors::OwoColorize::red(&"error:"));
     ExitCode::from(code)
+}
+
+/// What clap says of a command line that it cannot parse, as JSON where that is asked for.
+pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() || !wants_json() {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let argument = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string);
+    let told = ApiError { field: argument, ..ApiError::new(ErrorType::Validation, first) };
+    report_json(USAGE, told)
+}
+
+fn report_json(code: u8, error: ApiError) -> ExitCode {
+    // Plain data with text keys always has a JSON form.
+    let body = serde_json::to_string(&ErrorBody { error }).unwrap_or_default();
+    anstream::eprintln!("{body}");
+    ExitCode::from(code)
+}
+
+/// The exit code of `error`, and its form on the wire.
+pub(crate) fn told(error: &anyhow::Error) -> (u8, ApiError) {
+    let message = format!("{error:#}");
+    if let Some(exit) = error.downcast_ref::<Exit>() {
+        let kind = match exit.code {
+            USAGE => ErrorType::Validation,
+            UNREACHABLE => ErrorType::Unavailable,
+            _ => ErrorType::Unhandled,
+        };
+        return (exit.code, ApiError::new(kind, message));
+    }
+    match error.downcast_ref::<ApiError>() {
+        Some(api) => {
+            let code = if api.error_type == ErrorType::Unknown { FAILED } else { api.error_type.exit_code() };
+            (code, ApiError { message, ..api.clone() })
+        }
+        None => (FAILED, ApiError::unhandled(message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn errors_keep_code_field_and_details_on_their_way_to_the_terminal() {
+        let api = ApiError::new(ErrorType::NoAgent, "no agent").with_details(json!({ "scores": [] }));
+        let with_context = Err::<(), _>(api.clone()).context("task 7").map_err(|e| told(&e));
+        assert_eq!(with_context, Err((1, ApiError { message: "task 7: no agent".to_owned(), ..api })));
+        let away = told(&Exit::unreachable("nobody"));
+        assert_eq!(away, (UNREACHABLE, ApiError::unavailable("nobody")));
+        assert_eq!(told(&Exit::usage("wrong")).1.error_type, ErrorType::Validation);
+        assert_eq!(told(&anyhow::anyhow!("odd")), (FAILED, ApiError::unhandled("odd")));
+    }
 }

@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+mod new_task;
+mod number;
 mod result;
 mod status;
 
 pub use self::{
+    new_task::{MAX_WAIT_SECONDS, NewTaskBody, SOMEBODY, check_wait},
     result::{TaskError, TaskResult},
     status::{AttemptOutcome, TaskStatus},
 };
@@ -30,10 +33,10 @@ pub struct TaskRequest {
     #[schema(value_type = Object)]
     pub payload: Payload,
     /// 0 (can wait) to 10 (urgent).
-    #[serde(default = "default_priority")]
+    #[serde(default = "default_priority", deserialize_with = "number::priority")]
     pub priority: i32,
     /// Seconds that one attempt may take, 1 to 900.
-    #[serde(default = "default_timeout")]
+    #[serde(default = "default_timeout", deserialize_with = "number::seconds")]
     pub timeout: i32,
     /// Who asked.
     pub requested_by: String,

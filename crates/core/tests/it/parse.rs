@@ -4,7 +4,7 @@ use mesh_six_core::{
     ErrorType,
     agent::AgentRegistration,
     parse_json, parse_value,
-    task::{TaskProgress, TaskRequest, TaskResult},
+    task::{NewTaskBody, TaskProgress, TaskRequest, TaskResult},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -170,4 +170,26 @@ proptest! {
             Err(error) => prop_assert!(error.field.is_some()),
         }
     }
+}
+
+#[test]
+fn errors_say_what_is_wanted_and_name_what_is_misspelt() {
+    let told = |field: &str, value: Value| {
+        let mut body = json!({"capability": "c", "payload": {}});
+        body[field] = value;
+        let error = parse_json::<NewTaskBody>(body.to_string().as_bytes()).unwrap_err();
+        format!("{}: {}", error.field.unwrap(), error.message)
+    };
+    for (field, value, says) in [
+        ("priority", json!("high"), "priority: must be a whole number from 0 to 10, not string \"high\""),
+        ("priority", json!(5.5), "priority: must be a whole number from 0 to 10, not floating point `5.5`"),
+        ("priority", json!(11), "priority: priority is 11, but must be from 0 to 10"),
+        ("timeout", json!(true), "timeout: must be a whole number of seconds from 1 to 900, not boolean `true`"),
+        ("wait", json!(-1), "wait: must be a whole number from 0, not integer `-1`"),
+        ("payload", json!([]), "payload: must be a JSON object, not an array"),
+    ] {
+        assert_eq!(told(field, value), says);
+    }
+    let misspelt = told("prioritty", json!(7));
+    assert!(misspelt.starts_with("prioritty: unknown field `prioritty`, expected one of `capability`"), "{misspelt}");
 }

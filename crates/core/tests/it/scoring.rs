@@ -167,3 +167,22 @@ proptest! {
         prop_assert!(a.is_sorted_by(|x, y| x.final_score >= y.final_score));
     }
 }
+
+#[test]
+fn scores_are_shown_rounded_and_compared_exactly() {
+    let capability = AgentCapability::new("c", 0.8);
+    let history = [true, true, true];
+    let status = AgentStatus::Online;
+    let card = score(&ScoreInput {
+        agent_id: "a",
+        capability: &capability,
+        status,
+        healthy: true,
+        history: &history,
+        in_flight: 0,
+    });
+    assert_ne!(card.final_score.to_string(), "0.88", "the product is not exact");
+    assert_eq!(serde_json::to_value(&card).unwrap()["finalScore"].to_string(), "0.88");
+    let third = mesh_six_core::scoring::AgentScoreCard { rolling_success_rate: 1.0 / 3.0, ..card };
+    assert_eq!(serde_json::to_value(&third).unwrap()["rollingSuccessRate"].to_string(), "0.333333");
+}

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use mesh_six_core::{
     TraceId, Usage,
-    scoring::AgentScoreCard,
+    scoring::{AgentScoreCard, rounded_option},
     task::{Payload, TaskError, TaskRequest, TaskResult, TaskStatus},
     time,
 };
@@ -84,6 +84,7 @@ pub struct TaskSummary {
     #[serde(with = "time::micros_option", default)]
     pub dispatched_at: Option<DateTime<Utc>>,
     /// The agent's score when it was chosen.
+    #[serde(serialize_with = "rounded_option")]
     pub score: Option<f64>,
     /// Attempts begun.
     pub attempts: i32,

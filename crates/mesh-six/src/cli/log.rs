@@ -8,7 +8,10 @@ use mesh_six_core::event::Position;
 use mesh_six_db::seals::Month;
 use uuid::Uuid;
 
-use super::{DatabaseArgs, Output, when};
+use super::{
+    DatabaseArgs, Output,
+    values::{id, when},
+};
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -64,10 +67,12 @@ pub(crate) struct ExportArgs {
 
 #[derive(Args)]
 #[command(after_help = "Only into an empty log. Ids, keys, times and order stay as they were; all or nothing.
+A mesh writes as soon as it starts, so import before its first start: the import makes the schema,
+and in a data folder the private server too.
 
 Examples:
-  mesh-six migrate && mesh-six events import log.jsonl
-  gunzip -c log.jsonl.gz | mesh-six events import -")]
+  mesh-six events import log.jsonl --data-dir ~/restored && mesh-six up --data-dir ~/restored
+  gunzip -c log.jsonl.gz | DATABASE_URL=postgres://owner@localhost/mesh mesh-six events import -")]
 pub(crate) struct ImportArgs {
     /// What `mesh-six events export` wrote; - is standard input
     pub(crate) file: PathBuf,
@@ -103,10 +108,10 @@ pub(crate) struct EraseArgs {
 #[group(required = true, multiple = false)]
 pub(crate) struct SubjectArgs {
     /// Of this event
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = id)]
     pub(crate) event: Option<Uuid>,
     /// Of this task
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = id)]
     pub(crate) task: Option<Uuid>,
     /// Of all tasks of this user
     #[arg(long, value_name = "NAME")]

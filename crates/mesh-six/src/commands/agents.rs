@@ -22,7 +22,7 @@ pub(crate) async fn run(args: AgentsArgs) -> anyhow::Result<ExitCode> {
     let client = Client::new(args.target)?;
     if let Some(capability) = args.score {
         let scores: Scores = client.get(&["api", "v1", "agents", "score", &capability]).await?;
-        return print_scores(&scores.scores, args.output.json);
+        return print_scores(&capability, &scores.scores, args.output.json);
     }
     let agents: Agents = client.get(&["api", "v1", "agents"]).await?;
     if args.output.json {
@@ -42,11 +42,11 @@ pub(crate) async fn run(args: AgentsArgs) -> anyhow::Result<ExitCode> {
             vec![a.app_id.clone(), status, can.join(", "), beat]
         })
         .collect();
-    output::table::print(&["AGENT", "STATUS", "CAPABILITIES", "HEARTBEAT (UTC)"], rows)?;
+    output::table::print_or("no agents yet", &["AGENT", "STATUS", "CAPABILITIES", "HEARTBEAT (UTC)"], rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_scores(scores: &[AgentScoreCard], json: bool) -> anyhow::Result<ExitCode> {
+fn print_scores(capability: &str, scores: &[AgentScoreCard], json: bool) -> anyhow::Result<ExitCode> {
     if json {
         for card in scores {
             output::json(card)?;
@@ -67,6 +67,8 @@ fn print_scores(scores: &[AgentScoreCard], json: bool) -> anyhow::Result<ExitCod
             ]
         })
         .collect();
-    output::table::print(&["AGENT", "SCORE", "WEIGHT", "HEALTH", "RATE", "BOOST", "IN FLIGHT"], rows)?;
+    let nothing = format!("no agent can do {capability}");
+    let header = ["AGENT", "SCORE", "WEIGHT", "HEALTH", "RATE", "BOOST", "IN FLIGHT"];
+    output::table::print_or(&nothing, &header, rows)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -102,7 +102,7 @@ fn print(plan: &Plan) -> anyhow::Result<()> {
         let blockers: Vec<String> = b.blocker.iter().cloned().collect();
         vec![format!("keys of {}", b.month), format!("~{}", b.keys_estimate), kilobytes(b.bytes), verdict(&blockers)]
     });
-    output::table::print(&["WHAT", "ROWS", "SIZE", ""], months.chain(buckets).collect())
+    output::table::print_or("nothing to drop", &["WHAT", "ROWS", "SIZE", ""], months.chain(buckets).collect())
 }
 
 fn kilobytes(bytes: i64) -> String {

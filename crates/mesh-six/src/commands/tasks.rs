@@ -29,6 +29,7 @@ pub(crate) async fn run(args: TasksArgs) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let some = args.status.is_some() || args.capability.is_some();
     let mut query = vec![("limit", args.limit.to_string())];
     query.extend(args.status.map(|s| ("status", s)));
     query.extend(args.capability.map(|c| ("capability", c)));
@@ -54,6 +55,7 @@ pub(crate) async fn run(args: TasksArgs) -> anyhow::Result<ExitCode> {
         ]);
     }
     let header = ["TASK", "STATUS", "CAPABILITY", "AGENT", "ATTEMPTS", "TIME", "CREATED (UTC)"];
-    output::table::print(&header, rows)?;
+    let nothing = if some { "no such tasks" } else { "no tasks yet" };
+    output::table::print_or(nothing, &header, rows)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,15 @@
 
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 
+/// Prints rows under `header`; where there are none, says `nothing` on stderr instead, which is no result.
+pub(crate) fn print_or(nothing: &str, header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    if rows.is_empty() {
+        anstream::eprintln!("{nothing}");
+        return Ok(());
+    }
+    print(header, rows)
+}
+
 /// Prints rows under `header`.
 pub(crate) fn print(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();

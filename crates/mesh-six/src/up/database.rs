@@ -74,10 +74,7 @@ fn named(env: &dyn Env) -> Option<(String, Option<String>)> {
 pub(crate) async fn for_up(data_dir: Option<PathBuf>) -> anyhow::Result<MeshDatabase> {
     if let Some((url, direct)) = named(&ProcessEnv) {
         let owner_url = direct.clone().unwrap_or_else(|| url.clone());
-        migrate::run(&owner_url).await.map_err(|e| match e {
-            migrate::MigrateError::Connect(why) => Exit::unreachable(format!("cannot use DATABASE_URL: {why}")),
-            failed @ migrate::MigrateError::Failed(_) => failed.into(),
-        })?;
+        migrate::run(&owner_url).await.map_err(unusable)?;
         let described = "PostgreSQL from DATABASE_URL".to_owned();
         return Ok(MeshDatabase { owner_url, app_url: url, direct_url: direct, private: None, described });
     }
@@ -118,6 +115,25 @@ pub(crate) async fn for_tools(args: &DatabaseArgs) -> anyhow::Result<MeshDatabas
         );
         return Err(ApiError::validation("DATABASE_URL", message).into());
     }
+    private(data_dir).await
+}
+
+/// The database of `events import`, which comes before everything else: made and migrated where it is not there yet.
+pub(crate) async fn for_import(args: &DatabaseArgs) -> anyhow::Result<MeshDatabase> {
+    let named = args.database_url.is_some() || named(&ProcessEnv).is_some();
+    let data_dir = args.data_dir.clone().unwrap_or_else(default_data_dir);
+    let database = if named || data_dir.exists() { for_tools(args).await? } else { private(data_dir).await? };
+    match migrate::run(database.owner_url()).await {
+        Ok(_) => Ok(database),
+        Err(error) => {
+            database.stop().await;
+            Err(unusable(error))
+        }
+    }
+}
+
+/// The private server of `data_dir`, started for a tool.
+async fn private(data_dir: PathBuf) -> anyhow::Result<MeshDatabase> {
     let server = start(Some(data_dir)).await?;
     let url = server.url();
     Ok(MeshDatabase {
@@ -127,6 +143,14 @@ pub(crate) async fn for_tools(args: &DatabaseArgs) -> anyhow::Result<MeshDatabas
         private: Some(Mutex::new(server)),
         described: String::new(),
     })
+}
+
+/// Nobody answers, or the schema is not what it should be.
+fn unusable(error: migrate::MigrateError) -> anyhow::Error {
+    match error {
+        migrate::MigrateError::Connect(_) => Exit::unreachable(format!("{error} (DATABASE_URL)")),
+        migrate::MigrateError::Failed(_) => error.into(),
+    }
 }
 
 async fn start(data_dir: Option<PathBuf>) -> anyhow::Result<PostgresServer> {

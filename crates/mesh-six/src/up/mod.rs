@@ -19,6 +19,8 @@ use crate::{cli::UpArgs, exit::Exit, output};
 use database::MeshDatabase;
 use mesh::LocalServices;
 
+/// What the banner calls the model that needs none.
+const OFFLINE: &str = "offline";
 /// How often the private database is looked at.
 const WATCH: Duration = Duration::from_millis(500);
 
@@ -31,6 +33,9 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let (model, model_name, capture_content) = model(&args)?;
+    // Whoever names an endpoint alone has hardly meant the model that happens to be the default.
+    let unnamed = args.llm_url.is_some() && args.model.is_none();
+    let hint = if unnamed && model_name != OFFLINE { ", by default: choose with --model NAME" } else { "" };
     let telemetry = telemetry::init("mesh-six", LogFormat::Human, &logging(args.verbose)?)?;
     let listener = bind(args.port).await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -44,7 +49,7 @@ pub(crate) async fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
         if args.output.json {
             return output::json(&json!({ "url": url, "database": database.described, "model": model_name }));
         }
-        output::print_line(&format!("mesh-six is up: {url}   ({}, model: {model_name})", database.described))
+        output::print_line(&format!("mesh-six is up: {url}   ({}, model: {model_name}{hint})", database.described))
     });
     let done = done.await;
     database.stop().await;
@@ -109,7 +114,7 @@ fn model(args: &UpArgs) -> anyhow::Result<(Arc<dyn ChatModel>, String, bool)> {
     let settings = LlmSettings::from_env(&env).map_err(|e| Exit::usage(e.to_string()))?;
     let model = model_from_config(settings.endpoint(), Some(settings.api_key.expose()), &settings.model)
         .map_err(|e| Exit::usage(e.to_string()))?;
-    let name = if settings.endpoint().is_some() { settings.model } else { "offline".to_owned() };
+    let name = if settings.endpoint().is_some() { settings.model } else { OFFLINE.to_owned() };
     Ok((model, name, settings.capture_content))
 }
 

@@ -1,20 +1,14 @@
 //! Bodies that several routes share.
 
 use mesh_six_core::{
-    ApiError, TraceId,
-    names::MAX_MESSAGE_BYTES,
-    task::{MAX_TIMEOUT_SECONDS, Payload, TaskStatus},
+    TraceId,
+    scoring::rounded_option,
+    task::{Payload, TaskStatus},
 };
 use mesh_six_db::tasks::{Task, TaskSummary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
-
-/// The longest wait for the end of a task, in seconds.
-pub(super) const MAX_WAIT: u32 = 900;
-const _: () = assert!(MAX_WAIT.cast_signed() == MAX_TIMEOUT_SECONDS);
-/// The largest payload: what fits into a message.
-pub(super) const MAX_PAYLOAD: usize = MAX_MESSAGE_BYTES;
 
 /// A task was accepted and dispatched, or had been before under the same `Idempotency-Key`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -25,6 +19,7 @@ pub struct Accepted {
     /// The agent of its newest attempt.
     pub dispatched_to: Option<String>,
     /// That agent's score.
+    #[serde(serialize_with = "rounded_option")]
     pub score: Option<f64>,
     /// `dispatched`; for a task that was known already, where it stands.
     pub status: TaskStatus,
@@ -52,12 +47,4 @@ impl From<Task> for TaskView {
     fn from(task: Task) -> Self {
         Self { result: task.result.and_then(|answer| answer.result), summary: task.summary, payload: task.payload }
     }
-}
-
-/// How long a caller wants to wait.
-pub(super) fn check_wait(wait: u32) -> Result<(), ApiError> {
-    if wait > MAX_WAIT {
-        return Err(ApiError::validation("wait", format!("wait is {wait} s, but must be from 0 to {MAX_WAIT} s")));
-    }
-    Ok(())
 }

@@ -1,16 +1,12 @@
 //! `GET /api/v1/tasks/{taskId}`.
 
 use axum::{Json, extract::State};
-use mesh_six_core::{ApiError, Validate};
+use mesh_six_core::{ApiError, Validate, task::check_wait};
 use mesh_six_runtime::{HttpError, ValidPath, ValidQuery};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{
-    Waiting,
-    body::{TaskView, check_wait},
-    ended,
-};
+use super::{Waiting, body::TaskView, ended};
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]

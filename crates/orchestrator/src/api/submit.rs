@@ -7,18 +7,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use mesh_six_core::{
-    ApiError, ErrorType, TraceId, Validate,
+    ApiError, ErrorType,
     id::new_id,
-    task::{Payload, TaskStatus, check_payload, check_person, check_task_fields, default_priority, default_timeout},
+    task::{NewTaskBody, SOMEBODY, TaskStatus},
 };
 use mesh_six_db::tasks::{self, NewTask, Submitted};
 use mesh_six_runtime::{HttpError, RequestTrace, ValidJson};
-use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     Waiting,
-    body::{Accepted, MAX_PAYLOAD, TaskView, check_wait},
+    body::{Accepted, TaskView},
     ended,
 };
 use crate::{engine::Engine, metrics};
@@ -27,56 +26,6 @@ use crate::{engine::Engine, metrics};
 const KEY: &str = "Idempotency-Key";
 /// Its longest value.
 const MAX_KEY: usize = 255;
-/// Who asks where the caller does not say.
-const SOMEBODY: &str = "api";
-
-/// A task to be done.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct NewTaskBody {
-    /// What is asked for, such as `general-query`.
-    capability: String,
-    /// The input, at most 256 KiB.
-    #[schema(value_type = Object)]
-    payload: Payload,
-    /// 0 (can wait) to 10 (urgent).
-    #[serde(default = "default_priority")]
-    #[schema(minimum = 0, maximum = 10, default = 5)]
-    priority: i32,
-    /// Seconds that one attempt may take.
-    #[serde(default = "default_timeout")]
-    #[schema(minimum = 1, maximum = 900, default = 120)]
-    timeout: i32,
-    /// Who asks.
-    #[schema(default = "api")]
-    requested_by: Option<String>,
-    /// For whom, where that is somebody else.
-    user_id: Option<String>,
-    /// The W3C trace id; without it that of the header `traceparent`, else a new one.
-    trace_id: Option<TraceId>,
-    /// Seconds to wait for the end of the task.
-    #[serde(default)]
-    #[schema(minimum = 0, maximum = 900)]
-    wait: u32,
-}
-
-impl Validate for NewTaskBody {
-    fn validate(&self) -> Result<(), ApiError> {
-        check_task_fields(&self.capability, self.priority, self.timeout)?;
-        check_person("requestedBy", self.requested_by.as_deref().unwrap_or(SOMEBODY))?;
-        check_person("userId", self.user_id.as_deref().unwrap_or_default())?;
-        check_wait(self.wait)?;
-        check_payload(&self.payload)?;
-        let size = serde_json::to_vec(&self.payload).map_or(usize::MAX, |bytes| bytes.len());
-        if size > MAX_PAYLOAD {
-            let message =
-                format!("the payload has {size} bytes, but at most {MAX_PAYLOAD} (256 KiB) fit into a message");
-            let error = ApiError::new(ErrorType::PayloadTooLarge, message);
-            return Err(ApiError { field: Some("payload".to_owned()), ..error });
-        }
-        Ok(())
-    }
-}
 
 /// Accepts a task and gives it to the best agent.
 #[utoipa::path(

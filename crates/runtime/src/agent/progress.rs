@@ -27,7 +27,9 @@ const QUEUE: usize = 256;
 const PER_TASK: u32 = 200;
 /// The longest details, in bytes of JSON.
 const MAX_DETAILS: usize = 8 * 1024;
-/// How long publishing one note may take.
+/// Notes published together: each publish waits until the event logger has written them.
+const AT_ONCE: usize = 50;
+/// How long that may take.
 const PUBLISH: Duration = Duration::from_secs(5);
 
 type Note = (TaskProgress, DateTime<Utc>);
@@ -49,35 +51,40 @@ pub(super) fn notes(sidecar: Arc<dyn Sidecar>) -> (Notes, Publisher) {
 }
 
 impl Publisher {
-    /// Publishes one note after the other until `stop`, and then what is queued already. What cannot be published
+    /// Publishes what is queued, together, until `stop`, and then what is queued already. What cannot be published
     /// is lost and counted.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            let note = tokio::select! {
-                note = self.notes.recv() => note,
+            let mut notes = Vec::new();
+            tokio::select! {
+                _ = self.notes.recv_many(&mut notes, AT_ONCE) => {}
                 () = stop.cancelled(), if !self.notes.is_closed() => {
                     self.notes.close();
                     continue;
                 }
-            };
-            match note {
-                Some(note) => self.publish(note).await,
-                None => return,
             }
+            if notes.is_empty() {
+                return;
+            }
+            self.publish(notes).await;
         }
     }
 
-    async fn publish(&self, (note, at): Note) {
-        let message = Message {
+    async fn publish(&self, notes: Vec<Note>) {
+        let agents: Vec<String> = notes.iter().map(|(note, _)| note.agent_id.clone()).collect();
+        let messages = notes.into_iter().map(|(note, at)| Message {
             id: new_id().to_string(),
             topic: TASK_PROGRESS.to_owned(),
             time: at,
             traceparent: Some(note.trace_id.to_traceparent()),
             data: json!(note),
-        };
-        let published = tokio::time::timeout(PUBLISH, self.sidecar.publish(message)).await;
-        if !matches!(published, Ok(Ok(()))) {
-            metrics::progress_lost(&note.agent_id);
+        });
+        let publishing = self.sidecar.publish_bulk(messages.collect());
+        let published = tokio::time::timeout(PUBLISH, publishing).await.unwrap_or_default();
+        for (i, agent) in agents.iter().enumerate() {
+            if !matches!(published.get(i), Some(Ok(()))) {
+                metrics::progress_lost(agent);
+            }
         }
     }
 }

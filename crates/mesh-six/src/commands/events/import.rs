@@ -23,7 +23,7 @@ const BUFFER: usize = 256 * 1024;
 
 /// Restores the log from an export.
 pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
-    let database = database::for_tools(&args.database).await?;
+    let database = database::for_import(&args.database).await?;
     let done = tokio::select! {
         done = import(database.owner_url(), &args.file) => done.map(Some),
         _ = tokio::signal::ctrl_c() => Ok(None),

@@ -26,6 +26,9 @@ pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<ExitCode> {
     query.push(("desc", args.desc.to_string()));
     let request = client.request(Method::GET, "/api/v1/events").query(&query);
     let page: Page = client.send(request).await?.json().await.map_err(|e| client.unreachable(&e))?;
+    if page.events.is_empty() && !args.output.json {
+        anstream::eprintln!("no such events");
+    }
     for event in &page.events {
         if args.output.json {
             output::json(event)?;

@@ -10,7 +10,10 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use mesh_six_core::task::TaskStatus;
+use mesh_six_core::{
+    parse_value,
+    task::{NewTaskBody, TaskStatus},
+};
 use serde_json::{Value, json};
 
 use super::wait;
@@ -31,18 +34,18 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
     let begun = Instant::now();
     // Once nobody answers, the rest of the file would only repeat that.
     let gone = AtomicBool::new(false);
-    let mut results: Vec<(usize, anyhow::Result<TaskView>)> = stream::iter(tasks.into_iter().enumerate())
-        .map(|(i, task)| {
+    let mut results: Vec<(usize, anyhow::Result<TaskView>)> = stream::iter(tasks)
+        .map(|(line, task)| {
             let gone = &gone;
             async move {
                 if gone.load(Ordering::Relaxed) {
-                    return (i, Err(Exit::unreachable("not submitted: the mesh went away")));
+                    return (line, Err(Exit::unreachable("not submitted: the mesh went away")));
                 }
                 let done = wait::submit_and_wait(client, &task, None).await;
                 if done.as_ref().is_err_and(exit::is_unreachable) {
                     gone.store(true, Ordering::Relaxed);
                 }
-                (i, done)
+                (line, done)
             }
         })
         .buffer_unordered(usize::from(args.concurrency))
@@ -55,13 +58,13 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
         .collect()
         .await;
     bar.finish_and_clear();
-    results.sort_by_key(|(i, _)| *i);
+    results.sort_by_key(|(line, _)| *line);
     let completed = results.iter().filter(|(_, r)| r.as_ref().is_ok_and(|t| t.status == TaskStatus::Completed)).count();
     if args.output.json {
-        for (i, result) in &results {
+        for (line, result) in &results {
             output::json(&match result {
                 Ok(task) => task.summary(),
-                Err(error) => json!({"line": i + 1, "status": "not submitted", "error": format!("{error:#}")}),
+                Err(error) => json!({"line": line, "status": "not submitted", "error": exit::told(error).1}),
             })?;
         }
     } else {
@@ -81,11 +84,11 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
 fn summary(results: &[(usize, anyhow::Result<TaskView>)], completed: usize, begun: Instant) -> anyhow::Result<()> {
     let rows = results
         .iter()
-        .map(|(i, result)| match result {
+        .map(|(line, result)| match result {
             Ok(task) => {
                 let usage = task.usage.unwrap_or_default();
                 vec![
-                    (i + 1).to_string(),
+                    line.to_string(),
                     task.status.as_str().to_owned(),
                     task.dispatched_to.clone().unwrap_or_default(),
                     task.duration_ms.map(output::duration).unwrap_or_default(),
@@ -95,7 +98,7 @@ fn summary(results: &[(usize, anyhow::Result<TaskView>)], completed: usize, begu
             }
             Err(error) => {
                 let blank = String::new;
-                vec![(i + 1).to_string(), "not done".to_owned(), blank(), blank(), blank(), format!("{error:#}")]
+                vec![line.to_string(), "not done".to_owned(), blank(), blank(), blank(), format!("{error:#}")]
             }
         })
         .collect();
@@ -104,8 +107,8 @@ fn summary(results: &[(usize, anyhow::Result<TaskView>)], completed: usize, begu
     output::print_line(&format!("\n{completed} of {} completed in {took}", results.len()))
 }
 
-/// The tasks of a file. An empty line is skipped; a wrong one stops everything before anything is submitted.
-fn read(path: &Path, args: &SubmitArgs) -> anyhow::Result<Vec<Value>> {
+/// The tasks of a file, each with its line. An empty line is skipped; a wrong one stops everything before anything is submitted.
+fn read(path: &Path, args: &SubmitArgs) -> anyhow::Result<Vec<(usize, Value)>> {
     let mut text = String::new();
     let opened = if path.as_os_str() == "-" {
         std::io::stdin().read_to_string(&mut text)
@@ -116,7 +119,7 @@ fn read(path: &Path, args: &SubmitArgs) -> anyhow::Result<Vec<Value>> {
     let mut tasks = Vec::new();
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let task = task(line, args).map_err(|e| Exit::usage(format!("{}:{}: {e}", path.display(), i + 1)))?;
-        tasks.push(task);
+        tasks.push((i + 1, task));
     }
     if tasks.is_empty() {
         return Err(Exit::usage(format!("{} holds no task", path.display())));
@@ -130,12 +133,16 @@ fn task(line: &str, args: &SubmitArgs) -> Result<Value, String> {
     let Value::Object(given) = value else {
         return Err("a task is a JSON object".to_owned());
     };
-    if !given.get("payload").is_some_and(Value::is_object) {
+    if !given.contains_key("payload") {
         return Err("payload: a JSON object is required".to_owned());
     }
     let mut task = super::body(args, &serde_json::Map::new());
     if let Value::Object(fields) = &mut task {
         fields.extend(given);
     }
-    Ok(task)
+    // As the mesh will check it: a file whose last line is wrong must not be half submitted.
+    match parse_value::<NewTaskBody>(task.clone()) {
+        Ok(_) => Ok(task),
+        Err(error) => Err(format!("{}: {}", error.field.unwrap_or_default(), error.message)),
+    }
 }
