@@ -55,11 +55,19 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
             }
         }
     };
+    let readyz = format!("{}/readyz", mesh.url);
+    let ready = async |status: u16| {
+        let answers = async || (http.get(&readyz).send().await.unwrap().status() == status).then_some(());
+        wait_for(Duration::from_secs(30), answers).await;
+    };
     let outage = async {
         wait_for(Duration::from_secs(30), async || (accepted.load(Ordering::Relaxed) >= 5).then_some(())).await;
         server.stop().await;
-        tokio::time::sleep(OUTAGE).await;
+        let back = tokio::time::Instant::now() + OUTAGE;
+        ready(503).await;
+        tokio::time::sleep_until(back).await;
         server.restart().await;
+        ready(200).await;
         let before = accepted.load(Ordering::Relaxed);
         wait_for(Duration::from_mins(1), async || (accepted.load(Ordering::Relaxed) >= before + 5).then_some(())).await;
         stop.store(true, Ordering::Relaxed);

@@ -75,7 +75,13 @@ fn named(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
 }
 
 /// serde's "invalid type: A, expected B at line ..." as "must be B, not A", in a caller's words instead of Rust's.
-fn in_words(message: &str) -> Option<String> {
+/// `None` for any other message.
+pub fn in_words(message: &str) -> Option<String> {
+    if let Some(rest) = message.strip_prefix("unknown variant `") {
+        let (found, wanted) = rest.rsplit_once("`, expected ")?;
+        let wanted = wanted.split_once(" at line ").map_or(wanted, |(wanted, _)| wanted);
+        return Some(format!("must be {wanted}, not `{found}`"));
+    }
     let rest = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.strip_prefix(prefix))?;
     // What the caller sent comes first and may hold anything.
     let (found, wanted) = rest.rsplit_once(", expected ")?;

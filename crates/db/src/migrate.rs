@@ -17,8 +17,11 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations");
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// No connection, or the migrator's lock was not to be had.
-    #[error("cannot use the database at {0}")]
+    #[error("cannot use the database: {0}")]
     Connect(String),
+    /// The schema is not taken back from under its data.
+    #[error("{0}")]
+    Refused(String),
     /// A migration failed and was rolled back whole.
     #[error("migration failed and was rolled back: {0}")]
     Failed(String),
@@ -49,7 +52,7 @@ pub async fn run(url: &str) -> Result<Vec<String>, MigrateError> {
 pub async fn revert_last(url: &str) -> Result<String, MigrateError> {
     if has_events(url).await? {
         let refusal = "the event log has rows: a database with events is not reverted";
-        return Err(MigrateError::Failed(refusal.to_owned()));
+        return Err(MigrateError::Refused(refusal.to_owned()));
     }
     locked(url, |conn| {
         conn.revert_last_migration(MIGRATIONS).map(|v| v.to_string()).map_err(|e| MigrateError::Failed(e.to_string()))

@@ -13,7 +13,7 @@ use mesh_six_core::{TraceId, event::Position};
 use mesh_six_db::seals::{Hash, Month};
 use uuid::Uuid;
 
-use values::{id, when, whole};
+use values::{beginning, id, when, whole};
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use log::{EraseArgs, ExportArgs, ImportArgs, StatsArgs, SubjectArgs};
@@ -134,6 +134,9 @@ pub(crate) struct ServeArgs {
 }
 
 #[derive(Args)]
+#[command(override_usage = "mesh-six submit [OPTIONS] <QUERY>
+       mesh-six submit [OPTIONS] --payload <JSON>
+       mesh-six submit [OPTIONS] --file <FILE>")]
 #[command(after_help = "Examples:
   mesh-six submit \"Why is the sky blue?\"
   mesh-six submit --capability general-query --payload '{\"query\": \"...\"}' --json
@@ -152,10 +155,10 @@ pub(crate) struct SubmitArgs {
     #[arg(long, default_value = "general-query")]
     pub(crate) capability: String,
     /// 0 (can wait) to 10 (urgent)
-    #[arg(long, default_value_t = 5, value_parser = whole::<0, 10, i32>)]
+    #[arg(long, default_value_t = 5, allow_negative_numbers = true, value_parser = whole::<0, 10, i32>)]
     pub(crate) priority: i32,
     /// Seconds that one attempt may take, 1 to 900
-    #[arg(long, default_value_t = 120, value_parser = whole::<1, 900, i32>)]
+    #[arg(long, default_value_t = 120, allow_negative_numbers = true, value_parser = whole::<1, 900, i32>)]
     pub(crate) timeout: i32,
     /// For whom
     #[arg(long)]
@@ -279,7 +282,7 @@ pub(crate) struct TailArgs {
     #[command(flatten)]
     pub(crate) conditions: Conditions,
     /// Begin after this position instead of now; `start` is the whole log
-    #[arg(long, value_name = "POSITION")]
+    #[arg(long, value_name = "POSITION", value_parser = beginning)]
     pub(crate) after: Option<String>,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -412,7 +415,7 @@ pub(crate) struct MigrateArgs {
   mesh-six partitions --drop-before 2026-01 --dry-run")]
 pub(crate) struct PartitionsArgs {
     /// Make the partitions of this month and so many after it
-    #[arg(long, value_name = "MONTHS", value_parser = whole::<0, 120, i32>)]
+    #[arg(long, value_name = "MONTHS", allow_negative_numbers = true, value_parser = whole::<0, 120, i32>)]
     pub(crate) ensure: Option<i32>,
     /// Give rows that the default partition has caught a partition of their own; none is deleted
     #[arg(long)]

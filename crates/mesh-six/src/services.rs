@@ -12,7 +12,7 @@ use mesh_six_event_logger::{self as event_logger, EventLogger};
 use mesh_six_llm::ChatModel;
 use mesh_six_orchestrator::{self as orchestrator, Orchestrator, OrchestratorConfig};
 use mesh_six_runtime::{
-    Mqtt, MqttSettings, ProcessEnv, Registry, Routes,
+    HealthState, Mqtt, MqttSettings, ProcessEnv, Registry, Routes,
     agent::{AgentConfig, AgentDatabase, AgentDeps, AgentService},
     http::Auth,
     shell,
@@ -146,12 +146,12 @@ impl Service {
         }
     }
 
-    /// Whether `/readyz` answers 200.
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether `/readyz` answers 200, and why not.
+    pub(crate) fn health(&self) -> HealthState {
         match self {
-            Self::Orchestrator(s) => s.health.is_ready(),
-            Self::EventLogger(s) => s.health.is_ready(),
-            Self::Agent(s) => s.health().is_ready(),
+            Self::Orchestrator(s) => s.health.clone(),
+            Self::EventLogger(s) => s.health.clone(),
+            Self::Agent(s) => s.health(),
         }
     }
 

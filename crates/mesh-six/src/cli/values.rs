@@ -1,6 +1,7 @@
 //! Values of the command line whose errors say what is wanted.
 
 use chrono::{DateTime, Utc};
+use mesh_six_core::event::Position;
 use uuid::Uuid;
 
 /// A whole number from `MIN` to `MAX`.
@@ -15,6 +16,16 @@ pub(super) fn whole<const MIN: i64, const MAX: i64, T: TryFrom<i64>>(text: &str)
 /// The id of a task or an event.
 pub(super) fn id(text: &str) -> Result<Uuid, String> {
     text.parse().map_err(|_| "an id is wanted, such as 01a206f1-cc8b-7455-b34f-5bc9fe8106a1".to_owned())
+}
+
+/// Where a tail begins.
+pub(super) fn beginning(text: &str) -> Result<String, String> {
+    match text.parse::<Position>() {
+        Err(_) if text != "start" => {
+            Err("neither `start` nor a position of this log; take one from an event".to_owned())
+        }
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// A time in RFC 3339, or how long ago.

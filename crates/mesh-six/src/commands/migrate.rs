@@ -47,6 +47,6 @@ pub(crate) async fn run(args: MigrateArgs) -> anyhow::Result<ExitCode> {
 fn failed(error: migrate::MigrateError) -> anyhow::Error {
     match error {
         migrate::MigrateError::Connect(_) => Exit::unreachable(error.to_string()),
-        migrate::MigrateError::Failed(_) => error.into(),
+        migrate::MigrateError::Refused(_) | migrate::MigrateError::Failed(_) => error.into(),
     }
 }

@@ -149,13 +149,16 @@ async fn private(data_dir: PathBuf) -> anyhow::Result<MeshDatabase> {
 fn unusable(error: migrate::MigrateError) -> anyhow::Error {
     match error {
         migrate::MigrateError::Connect(_) => Exit::unreachable(format!("{error} (DATABASE_URL)")),
-        migrate::MigrateError::Failed(_) => error.into(),
+        migrate::MigrateError::Refused(_) | migrate::MigrateError::Failed(_) => error.into(),
     }
 }
 
 async fn start(data_dir: Option<PathBuf>) -> anyhow::Result<PostgresServer> {
     let data_dir = data_dir.unwrap_or_else(default_data_dir);
     let data_dir = std::path::absolute(data_dir)?;
+    if data_dir.exists() && !data_dir.is_dir() {
+        return Err(Exit::usage(format!("{} is not a folder: choose one with --data-dir", data_dir.display())));
+    }
     let settings = vec![
         // A laptop's PostgreSQL must stay small beside everything else that runs there.
         ("shared_buffers".to_owned(), "64MB".to_owned()),

@@ -64,7 +64,11 @@ impl LocalServices {
             mesh.attach(service.name, running.router(Auth::internal())).await?;
             services.push((service.name, running));
         }
-        Ok(Self { mesh, storage, mqtt, services, health: HealthState::new(), api_token })
+        let health = HealthState::new();
+        for (name, service) in &services {
+            health.depends_on(*name, service.health());
+        }
+        Ok(Self { mesh, storage, mqtt, services, health, api_token })
     }
 
     /// The public API of all services, and each service's own routes under `/_svc/{app-id}/`.
@@ -84,12 +88,13 @@ impl LocalServices {
     /// Waits until every service is ready.
     pub(crate) async fn ready(&self) {
         let all = async {
-            while !self.services.iter().all(|(_, s)| s.is_ready()) {
+            while !self.services.iter().all(|(_, s)| s.health().is_ready()) {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         if tokio::time::timeout(READY, all).await.is_err() {
-            let late: Vec<_> = self.services.iter().filter(|(_, s)| !s.is_ready()).map(|(name, _)| *name).collect();
+            let late: Vec<_> =
+                self.services.iter().filter(|(_, s)| !s.health().is_ready()).map(|(name, _)| *name).collect();
             tracing::warn!(services = late.join(", "), "not ready yet");
         }
     }

@@ -9,7 +9,7 @@ use axum::{
     },
     http::request::Parts,
 };
-use mesh_six_core::{ApiError, Validate, names::MAX_BODY_BYTES, parse_json};
+use mesh_six_core::{ApiError, Validate, in_words, names::MAX_BODY_BYTES, parse_json};
 use serde::de::DeserializeOwned;
 
 use super::{HttpError, layers};
@@ -53,7 +53,7 @@ fn query_error(rejection: &QueryRejection) -> ApiError {
         && !path.is_empty()
         && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.[]".contains(&b))
     {
-        return ApiError::validation(path, message);
+        return ApiError::validation(path, in_words(message).unwrap_or_else(|| message.to_owned()));
     }
     let field = text.split('`').nth(1).unwrap_or("query");
     ApiError::validation(field, text)

@@ -20,6 +20,8 @@ struct Inner {
     reasons: BTreeMap<String, String>,
     details: Map<String, Value>,
     draining: bool,
+    /// Services behind the same port, without which this one is not ready.
+    parts: Vec<(String, HealthState)>,
 }
 
 impl HealthState {
@@ -52,6 +54,11 @@ impl HealthState {
         self.inner().draining
     }
 
+    /// Not ready while `part`, the service called `name` behind the same port, is not.
+    pub fn depends_on(&self, name: impl Into<String>, part: Self) {
+        self.inner().parts.push((name.into(), part));
+    }
+
     /// Shows `value` as `name` in `/healthz`.
     pub fn set_detail(&self, name: impl Into<String>, value: impl Into<Value>) {
         self.inner().details.insert(name.into(), value.into());
@@ -64,11 +71,7 @@ impl HealthState {
 
     /// Why the service is not ready.
     pub(super) fn check(&self) -> Result<(), ApiError> {
-        let inner = self.inner();
-        let mut reasons = inner.reasons.clone();
-        if inner.draining {
-            reasons.insert("draining".to_owned(), "the service is ending".to_owned());
-        }
+        let reasons = self.reasons();
         if reasons.is_empty() {
             return Ok(());
         }
@@ -76,7 +79,36 @@ impl HealthState {
         Err(ApiError::unavailable(format!("not ready: {names}")).with_details(json!({ "reasons": reasons })))
     }
 
+    fn reasons(&self) -> BTreeMap<String, String> {
+        let inner = self.inner();
+        let mut reasons = inner.reasons.clone();
+        if inner.draining {
+            reasons.insert("draining".to_owned(), "the service is ending".to_owned());
+        }
+        for (name, part) in &inner.parts {
+            reasons.extend(part.reasons().into_iter().map(|(what, why)| (format!("{name}.{what}"), why)));
+        }
+        reasons
+    }
+
     pub(super) fn details(&self) -> Map<String, Value> {
         self.inner().details.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_is_ready_when_its_parts_are() {
+        let (whole, part) = (HealthState::new(), HealthState::new());
+        whole.depends_on("orchestrator", part.clone());
+        assert!(whole.is_ready());
+        part.not_ready("database", "away");
+        let told = whole.check().map_err(|error| error.message);
+        assert_eq!(told, Err("not ready: orchestrator.database".to_owned()));
+        part.ready("database");
+        assert!(whole.is_ready());
     }
 }

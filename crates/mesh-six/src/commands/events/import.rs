@@ -23,9 +23,11 @@ const BUFFER: usize = 256 * 1024;
 
 /// Restores the log from an export.
 pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
+    // Before anything is made for it.
+    let source = open(&args.file).await.map_err(|e| Exit::usage(format!("{:#}", anyhow::Error::new(e))))?;
     let database = database::for_import(&args.database).await?;
     let done = tokio::select! {
-        done = import(database.owner_url(), &args.file) => done.map(Some),
+        done = import(database.owner_url(), source) => done.map(Some),
         _ = tokio::signal::ctrl_c() => Ok(None),
     };
     database.stop().await;
@@ -42,16 +44,18 @@ pub(crate) async fn run(args: ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn import(owner_url: &str, path: &Path) -> Result<Imported, TransferError> {
+/// What is imported, and its length where it is known.
+type Source = (Option<u64>, Box<dyn AsyncBufRead + Unpin + Send>);
+
+async fn import(owner_url: &str, (length, mut input): Source) -> Result<Imported, TransferError> {
     let mut conn = owner::connect(owner_url, "mesh-six events import").await?;
-    let (length, mut input) = open(path).await?;
     let bar = progress::bytes(length);
     let done = import::import(&mut conn, &mut input, |so_far| bar.set_position(so_far.bytes)).await;
     bar.finish_and_clear();
     done
 }
 
-async fn open(path: &Path) -> Result<(Option<u64>, Box<dyn AsyncBufRead + Unpin + Send>), TransferError> {
+async fn open(path: &Path) -> Result<Source, TransferError> {
     let failed = |source| TransferError::File { path: path.to_owned(), source };
     if path == Path::new("-") {
         let input = std::io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;

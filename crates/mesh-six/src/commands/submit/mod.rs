@@ -62,7 +62,11 @@ fn payload(args: &SubmitArgs) -> anyhow::Result<Map<String, Value>> {
         return Ok(Map::from_iter([("query".to_owned(), json!(query))]));
     }
     let text = args.payload.as_deref().unwrap_or("{}");
-    serde_json::from_str(text).map_err(|e| Exit::usage(format!("--payload is not a JSON object: {e}")))
+    match serde_json::from_str(text) {
+        Ok(Value::Object(payload)) => Ok(payload),
+        Ok(_) => Err(Exit::usage(r#"--payload must be a JSON object, such as '{"query": "..."}'"#)),
+        Err(e) => Err(Exit::usage(format!("--payload is not JSON: {e}"))),
+    }
 }
 
 fn body(args: &SubmitArgs, payload: &Map<String, Value>) -> Value {
