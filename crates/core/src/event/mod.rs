@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{TraceId, hash::hex, id::new_id, text::without_nul, time};
-pub use filter::EventFilter;
+pub use filter::{EventFilter, MAX_LIMIT};
 pub use key::EventKey;
 pub use position::Position;
 pub use schema::schema;

@@ -4,6 +4,7 @@ mod query;
 mod replay;
 mod stats;
 mod tail;
+mod timeline;
 
 use axum::{Router, routing::get};
 use mesh_six_db::{Database, events::EventLog};
@@ -20,7 +21,7 @@ struct Api {
 /// The paths of this service, described.
 #[derive(OpenApi)]
 #[openapi(
-    paths(query::query, replay::replay, stats::stats, tail::tail, schema),
+    paths(query::query, replay::replay, stats::stats, tail::tail, timeline::timeline, schema),
     components(schemas(mesh_six_core::StoredEvent, mesh_six_core::error::ErrorBody))
 )]
 struct Described;
@@ -39,7 +40,9 @@ pub(crate) fn routes(db: Database, log: EventLog, shutdown: CancellationToken) -
             .route(&format!("{prefix}/events/replay/{{aggregate}}"), get(replay::replay))
             .route(&format!("{prefix}/events/stats"), get(stats::stats))
             .route(&format!("{prefix}/events/tail"), get(tail::tail))
-            .route(&format!("{prefix}/events/schema"), get(schema));
+            .route(&format!("{prefix}/events/schema"), get(schema))
+            // With the orchestrator's name for the id, since both share a port in `up`.
+            .route(&format!("{prefix}/tasks/{{taskId}}/timeline"), get(timeline::timeline));
     }
     routes.with_state(Api { db, log, shutdown })
 }

@@ -13,4 +13,5 @@ mod refusals;
 mod rig;
 mod samples;
 mod tail;
+mod timeline;
 mod vouching;
