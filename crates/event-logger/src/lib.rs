@@ -5,23 +5,20 @@
 //! Errors end as answers to the sidecar or the caller, so there are no error types of its own.
 
 mod api;
+mod config;
 mod ingest;
 mod tap;
 
 use std::time::Duration;
 
 use mesh_six_core::names::EVENT_LOGGER;
-use mesh_six_db::{
-    Database, DbError, dead_letters,
-    events::EventLog,
-    partitions,
-    seals::{self, SealOptions},
-};
+use mesh_six_db::{Database, DbError, dead_letters, events::EventLog, partitions, seals};
 use mesh_six_runtime::{Background, HealthState, Routes, ServiceInfo};
 use mesh_six_sidecar::subscription_router;
 use tokio_util::sync::CancellationToken;
 
 pub use api::openapi;
+pub use config::{EventLoggerConfig, VARIABLES};
 
 /// What the event logger works with.
 pub struct Deps {
@@ -31,6 +28,8 @@ pub struct Deps {
     pub log: EventLog,
     /// What the sidecar must show in `dapr-api-token`.
     pub app_token: Option<String>,
+    /// Its settings.
+    pub config: EventLoggerConfig,
 }
 
 /// A running event logger.
@@ -50,7 +49,7 @@ const WATCH: Duration = Duration::from_secs(5);
 
 /// Starts the upkeep of the partitions and makes the routes. `shutdown` also ends the live tails.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
-    let Deps { db, log, app_token } = deps;
+    let Deps { db, log, app_token, config } = deps;
     let background = Background::new(shutdown);
     let health = HealthState::new();
     health.not_ready("database", "not asked yet");
@@ -58,7 +57,7 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
     background.spawn_restarting("partitions", move || partitions::run_upkeep(upkeep_db.clone(), stop.clone()));
     let (sealed_db, stop) = (db.clone(), background.token());
     background.spawn_restarting("seals", move || {
-        seals::run(sealed_db.clone(), SealOptions::default(), seals::EVERY, stop.clone())
+        seals::run(sealed_db.clone(), config.seal_options(), config.seal_every, stop.clone())
     });
     let (watched, told, stop) = ((db.clone(), log.clone()), health.clone(), background.token());
     background.spawn_restarting("watch", move || {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use mesh_six_core::roster::{self, Kind};
 use mesh_six_db::{Database, DbConfig, migrate};
+use mesh_six_event_logger::EventLoggerConfig;
 use mesh_six_llm::model_from_config;
 use mesh_six_orchestrator::OrchestratorConfig;
 use mesh_six_runtime::{
@@ -93,5 +94,6 @@ async fn parts(service: &roster::Service, common: &CommonConfig) -> anyhow::Resu
         agent: AgentConfig::from_common(common, settings.capture_content),
         orchestrator: OrchestratorConfig::from_env(&ProcessEnv, app_token).map_err(usage)?,
         mqtt: services::mqtt()?,
+        event_logger: EventLoggerConfig::from_env(&ProcessEnv).map_err(usage)?,
     })
 }

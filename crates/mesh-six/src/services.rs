@@ -8,7 +8,7 @@ use mesh_six_db::{
     Database,
     events::{DatabaseSink, EventLog},
 };
-use mesh_six_event_logger::{self as event_logger, EventLogger};
+use mesh_six_event_logger::{self as event_logger, EventLogger, EventLoggerConfig};
 use mesh_six_llm::ChatModel;
 use mesh_six_orchestrator::{self as orchestrator, Orchestrator, OrchestratorConfig};
 use mesh_six_runtime::{
@@ -76,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) orchestrator: OrchestratorConfig,
     /// For the dashboard, if `MQTT_URL` is set.
     pub(crate) mqtt: Option<Mqtt>,
+    pub(crate) event_logger: EventLoggerConfig,
 }
 
 /// A running service.
@@ -112,7 +113,8 @@ impl Service {
             EVENT_LOGGER => {
                 let Storage { db, log, .. } = storage()?;
                 let app_token = parts.orchestrator.app_token.clone();
-                Ok(Self::EventLogger(event_logger::start(event_logger::Deps { db, log, app_token }, shutdown)))
+                let deps = event_logger::Deps { db, log, app_token, config: parts.event_logger };
+                Ok(Self::EventLogger(event_logger::start(deps, shutdown)))
             }
             _ => {
                 let agent = mesh_six_agents::find(name).ok_or_else(|| {

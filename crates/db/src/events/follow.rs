@@ -3,12 +3,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use chrono::Months;
-use diesel::sql_types::{Bool, Nullable, Text};
+use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::{Stream, stream};
-use mesh_six_core::{ApiError, ErrorType, StoredEvent, event::Position, event::key::month};
-use serde_json::json;
+use mesh_six_core::{StoredEvent, event::Position};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -20,6 +18,7 @@ use super::{read, wake::Waker};
 use crate::{
     error::DbResult,
     pool::Database,
+    retention::check_position,
     statement::{Statement, Value},
 };
 
@@ -95,7 +94,7 @@ impl Follower {
     async fn look(&mut self) -> DbResult<Duration> {
         let mut conn = self.db.conn().await?;
         if !self.checked {
-            check(&mut conn, self.at).await?;
+            check_position(&mut conn, self.at).await?;
             self.checked = true;
         }
         // Whatever is written from now on wakes again.
@@ -142,24 +141,6 @@ async fn rows_above(conn: &mut AsyncPgConnection, after: Position) -> DbResult<b
     let query = Statement::<(Bool,)>::new("SELECT EXISTS (SELECT FROM mesh_six_events WHERE ");
     let (above,): (bool,) = read::beyond(query, after).sql(")").get_result(conn).await?;
     Ok(above)
-}
-
-/// Refuses a position whose own month has been dropped: events after it may be gone with it.
-pub(crate) async fn check(conn: &mut AsyncPgConnection, at: Position) -> DbResult<()> {
-    let Some(floor) = at.floor_time() else { return Ok(()) };
-    let first = Statement::<(Nullable<Text>,)>::new(
-        "SELECT min(right(c.relname, 7)) FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
-         WHERE i.inhparent = 'mesh_six_events'::regclass AND c.relname ~ '^mesh_six_events_[0-9]{4}_[0-9]{2}$'",
-    );
-    let (first,): (Option<String>,) = first.get_result(conn).await?;
-    let Some(first) = first.and_then(|name| name.replace('_', "").parse::<i32>().ok()) else { return Ok(()) };
-    // The floor is the month before the row's.
-    if month(floor + Months::new(1)) >= first {
-        return Ok(());
-    }
-    let exists = Position { txid: 0, seq: 0, floor: first };
-    let gone = ApiError::new(ErrorType::Gone, "the events after this position are no longer kept");
-    Err(gone.with_details(json!({ "first": exists })).into())
 }
 
 #[cfg(test)]

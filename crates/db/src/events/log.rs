@@ -33,6 +33,7 @@ use super::{
 use crate::{
     error::{DbError, DbResult},
     pool::Database,
+    retention::check_position,
 };
 
 /// Tasks that write. Two hide each other's commits; more gain nothing on one log.
@@ -193,7 +194,7 @@ impl EventLog {
 
     /// All events after `from`, each once and in order, for ever: nothing is missed, whatever other writers do.
     /// Outages of the database only make a pause. The stream ends when the log is closed, or with an error: a
-    /// position whose month has been dropped is [`mesh_six_core::ErrorType::Gone`], with the first position that
+    /// position after which events were dropped is [`mesh_six_core::ErrorType::Gone`], with the first position that
     /// exists in its details.
     pub fn follow(&self, from: Position) -> impl Stream<Item = DbResult<StoredEvent>> + Send + 'static + use<> {
         let inner = &self.inner;
@@ -210,11 +211,11 @@ impl EventLog {
         read::head(&mut conn).await
     }
 
-    /// Refuses a position whose month has been dropped, as [`Self::follow`] does with its first look: for callers
+    /// Refuses a position after which events were dropped, as [`Self::follow`] does with its first look: for callers
     /// who must answer before they read.
     pub async fn check(&self, position: Position) -> DbResult<()> {
         let mut conn = self.inner.db.conn().await?;
-        follow::check(&mut conn, position).await
+        check_position(&mut conn, position).await
     }
 
     /// How far behind the newest transaction the tail must stay, since when, and because of whom.

@@ -10,6 +10,7 @@ mod entry;
 mod follow;
 mod horizon;
 mod insert;
+mod known;
 mod log;
 mod metrics;
 mod queue;

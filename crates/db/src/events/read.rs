@@ -15,6 +15,7 @@ use mesh_six_core::{
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::known;
 use crate::{
     error::DbResult,
     pool::Database,
@@ -97,6 +98,9 @@ fn stored(row: Row) -> StoredEvent {
 /// The rows that meet `filter`, in the log's order.
 pub(crate) async fn query(conn: &mut AsyncPgConnection, filter: &EventFilter) -> DbResult<Vec<StoredEvent>> {
     filter.validate()?;
+    if known::decides(filter) {
+        return known::query(conn, filter).await;
+    }
     let floor = floor(filter);
     let found = load(conn, select(filter, floor)).await?;
     // An id that is no time at all may look like one; then the floor hides what is there.
@@ -129,7 +133,7 @@ fn task_of(aggregate: &str) -> Option<Uuid> {
     (aggregate.len() == "task:".len() + 36).then_some(id)
 }
 
-fn select(filter: &EventFilter, floor: Option<DateTime<Utc>>) -> Statement<'_, Columns> {
+pub(super) fn select(filter: &EventFilter, floor: Option<DateTime<Utc>>) -> Statement<'_, Columns> {
     let mut query = Statement::new(SELECT).sql("true");
     if let Some(trace) = filter.trace_id {
         query = query.sql(" AND trace_id = ").bind(Value::Id(trace.as_uuid()));
@@ -146,15 +150,26 @@ fn select(filter: &EventFilter, floor: Option<DateTime<Utc>>) -> Statement<'_, C
     if let Some(event_type) = &filter.event_type {
         query = query.sql(" AND event_type = ").bind(Value::Text(event_type));
     }
+    let mut query = within(query, filter);
+    if let Some(floor) = floor {
+        query = query.sql(" AND timestamp >= ").bind(Value::Time(floor));
+    }
+    in_order(between(query, filter), filter)
+}
+
+/// Recorded within the filter's times.
+pub(super) fn within<'a, Row>(mut query: Statement<'a, Row>, filter: &EventFilter) -> Statement<'a, Row> {
     if let Some(since) = filter.since {
         query = query.sql(" AND timestamp >= ").bind(Value::Time(since));
     }
     if let Some(until) = filter.until {
         query = query.sql(" AND timestamp <= ").bind(Value::Time(until));
     }
-    if let Some(floor) = floor {
-        query = query.sql(" AND timestamp >= ").bind(Value::Time(floor));
-    }
+    query
+}
+
+/// Between the filter's positions.
+pub(super) fn between<'a, Row>(mut query: Statement<'a, Row>, filter: &EventFilter) -> Statement<'a, Row> {
     if let Some(after) = filter.after {
         query = beyond(query.sql(" AND "), after);
     }
@@ -162,6 +177,11 @@ fn select(filter: &EventFilter, floor: Option<DateTime<Utc>>) -> Statement<'_, C
         query = query.sql(" AND (txid, seq) < (").bind(Value::Long(before.txid)).sql(", ");
         query = query.bind(Value::Long(before.seq)).sql(")");
     }
+    query
+}
+
+/// In the filter's order, as many as it wants.
+pub(super) fn in_order<'a, Row>(query: Statement<'a, Row>, filter: &EventFilter) -> Statement<'a, Row> {
     let order = if filter.desc { " ORDER BY txid DESC, seq DESC LIMIT " } else { " ORDER BY txid, seq LIMIT " };
     query.sql(order).bind(Value::Long(filter.limit()))
 }

@@ -7,7 +7,7 @@ use mesh_six_db::{
     dead_letters::{self, StoredLetter},
     events::EventLog,
 };
-use mesh_six_event_logger::{Deps, EventLogger, start};
+use mesh_six_event_logger::{Deps, EventLogger, EventLoggerConfig, start};
 use mesh_six_runtime::{Auth, shell};
 use mesh_six_testing::TestDatabase;
 use serde_json::Value;
@@ -30,7 +30,12 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn start(db: &Database, log: &EventLog, token: &str) -> Self {
         let shutdown = CancellationToken::new();
-        let deps = Deps { db: db.clone(), log: log.clone(), app_token: Some(token.to_owned()) };
+        let deps = Deps {
+            db: db.clone(),
+            log: log.clone(),
+            app_token: Some(token.to_owned()),
+            config: EventLoggerConfig::default(),
+        };
         let logger = start(deps, &shutdown);
         let router = shell(logger.info.clone(), logger.routes.clone(), logger.health.clone(), Auth::internal());
         Self { router, shutdown, logger }

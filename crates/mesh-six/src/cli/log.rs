@@ -61,6 +61,9 @@ pub(crate) struct ExportArgs {
     /// Into this file instead of the standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Print what was written as JSON: rows, bytes, SHA-256, last position; the events go into the file
+    #[arg(long, requires = "out")]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
 }
@@ -85,7 +88,8 @@ pub(crate) struct ImportArgs {
 #[derive(Args)]
 #[command(
     after_help = "What people wrote and models answered is removed: kept content of events, inputs and answers of
-tasks, messages. The events themselves hold none of it and stay, with their hashes.
+tasks, messages. Of a user also the name goes, wherever a task has it, and clients' keys. The events themselves hold
+none of it and stay, with their hashes; only who asked for a task (requestedBy) is in them, so name people as userId.
 
 Examples:
   mesh-six events erase --user ann --dry-run

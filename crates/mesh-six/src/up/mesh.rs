@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::Router;
 use mesh_six_core::roster::SERVICES;
 use mesh_six_db::Database;
+use mesh_six_event_logger::EventLoggerConfig;
 use mesh_six_llm::ChatModel;
 use mesh_six_orchestrator::OrchestratorConfig;
 use mesh_six_runtime::{
@@ -50,6 +51,7 @@ impl LocalServices {
         // Everything is on this machine here, what agents depend on too.
         let orchestrator = OrchestratorConfig { probe_loopback: true, ..orchestrator };
         let mqtt = services::mqtt()?;
+        let event_logger = EventLoggerConfig::from_env(&ProcessEnv).map_err(|e| Exit::usage(e.to_string()))?;
         let storage = Storage::open(db);
         let parts = Parts {
             storage: Some(storage.clone()),
@@ -57,6 +59,7 @@ impl LocalServices {
             agent: AgentConfig { app_token: delivery_token, capture_content, ..AgentConfig::default() },
             orchestrator,
             mqtt: mqtt.clone(),
+            event_logger,
         };
         let mut services = Vec::new();
         for service in SERVICES.iter().filter(|s| s.built && !without.iter().any(|w| w == s.name)) {

@@ -6,7 +6,7 @@ use axum::{Json, Router, body::Bytes, extract::State, http::StatusCode, routing:
 use mesh_six_core::{
     TraceId, event::catalogue, id::new_id, names::EVENT_LOGGER, parse_value, task::TaskProgress, time,
 };
-use mesh_six_event_logger::{self as event_logger, Deps};
+use mesh_six_event_logger::{self as event_logger, Deps, EventLoggerConfig};
 use mesh_six_runtime::{Auth, HealthState, Routes, ServiceInfo, shell};
 use mesh_six_sidecar::CloudEvent;
 use serde_json::{Value, json};
@@ -49,7 +49,8 @@ impl Server {
 /// Our event logger.
 async fn ours(bench: &Bench<'_>) -> anyhow::Result<Server> {
     let shutdown = CancellationToken::new();
-    let deps = Deps { db: bench.db.clone(), log: bench.log.clone(), app_token: None };
+    let deps =
+        Deps { db: bench.db.clone(), log: bench.log.clone(), app_token: None, config: EventLoggerConfig::default() };
     let logger = event_logger::start(deps, &shutdown);
     let router = shell(logger.info, logger.routes, logger.health, Auth::internal());
     Server::start(router, shutdown).await

@@ -45,9 +45,10 @@ async fn erase(db: &Database, subject: &Subject, dry_run: bool) -> DbResult<Eras
 }
 
 fn print(erased: &Erased, dry_run: bool) -> anyhow::Result<()> {
-    let Erased { contents, tasks, inbox, outbox, dead_letters } = erased;
+    let Erased { contents, tasks, inbox, outbox, dead_letters, names } = erased;
     let verb = if dry_run { "would erase" } else { "erased" };
     output::print_line(&format!(
-        "{verb} {contents} contents, {tasks} tasks, {inbox} inbox rows, {outbox} messages, {dead_letters} dead letters"
+        "{verb} {contents} contents, {tasks} tasks, {inbox} inbox rows, {outbox} messages, {dead_letters} dead letters, \
+         the name in {names} tasks of others"
     ))
 }

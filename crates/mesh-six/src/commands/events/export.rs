@@ -17,7 +17,7 @@ use mesh_six_db::{
 use crate::{
     cli::ExportArgs,
     exit::{Exit, FAILED},
-    output::progress,
+    output::{self, progress},
     up::database,
 };
 
@@ -49,8 +49,12 @@ async fn export(db: &Database, owner_url: &str, args: &ExportArgs) -> anyhow::Re
         return Ok(true);
     };
     let receipt = into_file(&mut export, path).await.map_err(Exit::transfer)?;
-    anstream::eprintln!("{} events, {} bytes, SHA-256 {}", receipt.rows, receipt.bytes, receipt.sha256);
-    report_last(receipt.last);
+    if args.json {
+        output::json(&receipt)?;
+    } else {
+        anstream::eprintln!("{} events, {} bytes, SHA-256 {}", receipt.rows, receipt.bytes, receipt.sha256);
+        report_last(receipt.last);
+    }
     if let Some(month) = args.month {
         match record(owner_url, month, &receipt).await {
             Ok(()) => anstream::eprintln!("{month} is on record as exported"),

@@ -1,6 +1,12 @@
 //! Erasure of content: what people wrote and models answered goes, the log and its chain stay whole (events.md §5).
 //!
-//! Rows and hashes are kept, so that what is left still tells that something was there.
+//! Rows and hashes are kept, so that what is left still tells that something was there. Whose a task is stands in
+//! `user_id`, else in the input's `userId`, else in `requested_by`, as for the agents. Erasing by user also removes
+//! these names and the keys that clients made up. The log has a name only where `requestedBy` of a task was one
+//! (`task.submitted`), and there it stays: whoever is asked to forget gives people as `userId`.
+
+mod blank;
+mod person;
 
 use diesel::sql_types::{BigInt, Nullable, Uuid as SqlUuid};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
@@ -23,7 +29,7 @@ pub enum Subject {
     Event(Uuid),
     /// Of one task: also its input, requests, answers and messages.
     Task(Uuid),
-    /// Of all tasks of one user, and what events kept of that user.
+    /// Of all tasks of one user, and what events kept of that user. Also the user's name, wherever a task has it.
     User(String),
 }
 
@@ -41,6 +47,8 @@ pub struct Erased {
     pub outbox: usize,
     /// Messages that failed for good; they cannot be replayed any more.
     pub dead_letters: usize,
+    /// Tasks of others that the user had asked for: only the name goes.
+    pub names: usize,
 }
 
 /// Erases the content of `subject` in one transaction; where `dry_run`, only counts. Refused while a task of it is
@@ -62,30 +70,31 @@ pub async fn erase(conn: &mut AsyncPgConnection, subject: &Subject, dry_run: boo
 
 async fn within(conn: &mut AsyncPgConnection, subject: &Subject) -> DbResult<Erased> {
     let mut erased = Erased::default();
-    let tasks = match subject {
+    match subject {
         Subject::Event(event) => {
             let gone = Statement::<()>::new("DELETE FROM event_contents WHERE event_id = ").bind(Value::Id(*event));
             erased.contents = gone.execute(conn).await?;
-            return Ok(erased);
         }
-        Subject::Task(task) => vec![*task],
+        Subject::Task(task) => {
+            refuse_open(conn, &[*task]).await?;
+            blank::tasks(conn, &[*task], &mut erased).await?;
+        }
         Subject::User(user) => {
             let gone = Statement::<()>::new("DELETE FROM event_contents WHERE user_id = ").bind(Value::Text(user));
             erased.contents = gone.execute(conn).await?;
-            tasks_of(conn, user).await?
+            for tasks in person::tasks_of(conn, user).await?.chunks(CHUNK) {
+                refuse_open(conn, tasks).await?;
+                blank::tasks(conn, tasks, &mut erased).await?;
+                person::forget(conn, tasks).await?;
+            }
+            for tasks in person::asked_by(conn, user).await?.chunks(CHUNK) {
+                refuse_open(conn, tasks).await?;
+                erased.names += person::forget_who_asked(conn, tasks).await?;
+            }
+            erased.dead_letters += person::forget_in_letters(conn, user).await?;
         }
-    };
-    for tasks in tasks.chunks(CHUNK) {
-        refuse_open(conn, tasks).await?;
-        blank(conn, tasks, &mut erased).await?;
     }
     Ok(erased)
-}
-
-async fn tasks_of(conn: &mut AsyncPgConnection, user: &str) -> DbResult<Vec<Uuid>> {
-    let query = Statement::<(SqlUuid,)>::new("SELECT task_id FROM orchestrator_tasks WHERE user_id = ");
-    let tasks: Vec<(Uuid,)> = query.bind(Value::Text(user)).sql(" ORDER BY task_id").load(conn).await?;
-    Ok(tasks.into_iter().map(|(task,)| task).collect())
 }
 
 async fn refuse_open(conn: &mut AsyncPgConnection, tasks: &[Uuid]) -> DbResult<()> {
@@ -101,39 +110,4 @@ async fn refuse_open(conn: &mut AsyncPgConnection, tasks: &[Uuid]) -> DbResult<(
     let Some(first) = first else { return Ok(()) };
     let which = if count == 1 { format!("task {first} is") } else { format!("{count} tasks, such as {first}, are") };
     Err(ApiError::new(ErrorType::Conflict, format!("{which} still under way: wait, or cancel first")).into())
-}
-
-/// What is left must still be readable, so the fields go, not the whole values.
-async fn blank(conn: &mut AsyncPgConnection, tasks: &[Uuid], erased: &mut Erased) -> DbResult<()> {
-    let mut run = async |sql: &'static str, tail: &'static str| -> DbResult<usize> {
-        Ok(Statement::<()>::new(sql).bind(Value::Ids(tasks.to_vec())).sql(tail).execute(conn).await?)
-    };
-    erased.contents += run("DELETE FROM event_contents WHERE task_id = ANY(", ")").await?;
-    erased.tasks += run(
-        "UPDATE orchestrator_tasks SET payload = '{}', \
-         result = CASE WHEN jsonb_typeof(result) = 'object' AND result ? 'resultHash' \
-            THEN (result - 'result') || CASE WHEN jsonb_typeof(result -> 'error') = 'object' \
-                THEN jsonb_build_object('error', (result -> 'error') || '{\"message\": \"erased\"}') ELSE '{}' END END, \
-         error = CASE WHEN jsonb_typeof(error) = 'object' THEN error || '{\"message\": \"erased\"}' END \
-         WHERE task_id = ANY(",
-        ")",
-    )
-    .await?;
-    erased.inbox += run(
-        "UPDATE agent_inbox SET request = request || '{\"payload\": {}}', \
-         result = (result - 'result') || CASE WHEN jsonb_typeof(result -> 'error') = 'object' \
-            THEN jsonb_build_object('error', (result -> 'error') || '{\"message\": \"erased\"}') ELSE '{}' END \
-         WHERE task_id = ANY(",
-        ")",
-    )
-    .await?;
-    erased.outbox +=
-        run("UPDATE outbox SET payload = '{}', sent_at = coalesce(sent_at, now()) WHERE task_id = ANY(", ")").await?;
-    erased.dead_letters += run(
-        "UPDATE dead_letters SET envelope = '', state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END \
-         WHERE envelope <> '' AND EXISTS (SELECT FROM unnest(",
-        ") task WHERE position(convert_to(task::text, 'UTF8') IN envelope) > 0)",
-    )
-    .await?;
-    Ok(())
 }
