@@ -54,6 +54,14 @@ async fn m1_11_one_task_through_the_whole_mesh_every_step_on_the_record() {
     let (state, events) = replayed.split_last().unwrap();
     assert_eq!(events, by_task);
     assert_eq!(state["state"]["status"], "completed");
+    // Step by step, over HTTP: the same events, and after the last the same state.
+    let timeline = format!("{}/api/v1/tasks/{id}/timeline", mesh.url);
+    let timeline: Value = mesh::http().get(timeline).send().await.unwrap().json().await.unwrap();
+    let steps: Vec<&Value> = timeline["steps"].as_array().unwrap().iter().map(|step| &step["event"]).collect();
+    assert_eq!(steps, by_task.iter().collect::<Vec<_>>());
+    assert_eq!(timeline["state"], state["state"]);
+    let unknown = format!("{}/api/v1/tasks/{trace}/timeline", mesh.url);
+    assert_eq!(mesh::http().get(unknown).send().await.unwrap().status(), 404);
 
     // Tokens in the log equal those that the model's server counted.
     let responses = mesh.json(&["events", "query", "--type", "llm.response", "--json"]);

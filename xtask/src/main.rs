@@ -22,8 +22,8 @@ Usage: cargo xtask <command>
       --filter NAME       only tests whose names contain NAME; no other checks
       --repeat N          runs the tests N times
       --container             only the test of PostgreSQL in a container
-      --all               also installs cargo-deny (some minutes) and asks for known vulnerabilities, and builds the
-                          shipped program twice, to compare
+      --all               also the tests with a million rows; also installs cargo-deny (some minutes), asks for known
+                          vulnerabilities, and builds the shipped program twice, to compare
   images                  builds the program as it is shipped, runs a container of each service, prints what it measured
   tools                   sets up what the tests of images and manifests need
 

@@ -74,6 +74,7 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
         return Ok(());
     }
     if options.all {
+        steps.run("a million rows", million)?;
         steps.run("two builds are the same", program::check_reproducible)?;
     }
     if !docker::wanted() {
@@ -117,6 +118,14 @@ fn tests(options: &Options, steps: &mut Steps) -> Result<()> {
         steps.run("snapshots", || snapshots::check(&references))?;
     }
     Ok(())
+}
+
+/// The tests whose names say so; each prints its figures. They bring a server of their own.
+fn million() -> Result<()> {
+    // With all crates, since asking for one alone would build its dependencies again, with fewer features.
+    let mut command = cargo(&["test", "--workspace", "--test", "it"]);
+    command.args(["--", "--ignored", "--nocapture", "with_a_million_rows"]).env("RUST_LIB_BACKTRACE", "0");
+    run_command(&mut command)
 }
 
 fn test_command(options: &Options, url: &str, references: &Path) -> Command {

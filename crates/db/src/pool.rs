@@ -36,12 +36,20 @@ pub struct DbConfig {
     pub max_connections: usize,
     /// Shown in `pg_stat_activity`.
     pub application_name: String,
+    /// How long one statement may take; below a minute, since no write transaction may outlive one (events.md §4).
+    pub statement_timeout: Duration,
 }
 
 impl DbConfig {
-    /// Sixteen connections to `url`.
+    /// Sixteen connections to `url`, 30 seconds a statement.
     pub fn new(url: impl Into<String>, application_name: impl Into<String>) -> Self {
-        Self { url: url.into(), direct_url: None, max_connections: 16, application_name: application_name.into() }
+        Self {
+            url: url.into(),
+            direct_url: None,
+            max_connections: 16,
+            application_name: application_name.into(),
+            statement_timeout: Duration::from_secs(30),
+        }
     }
 
     /// The URL that leads to the server itself.
@@ -75,10 +83,10 @@ impl Database {
         parse(config.direct())?;
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
-        let name = config.application_name.clone();
+        let session = (config.application_name.clone(), config.statement_timeout);
         manager.custom_setup = Box::new(move |url| {
-            let (url, name) = (url.to_owned(), name.clone());
-            async move { establish(&url, &name).await }.boxed()
+            let (url, (name, patience)) = (url.to_owned(), session.clone());
+            async move { establish(&url, &name, patience).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config(config.url.clone(), manager);
         let pool = Pool::builder(manager)
@@ -101,7 +109,7 @@ impl Database {
 
     /// A connection of one's own, outside the pool and past any pooler, for LISTEN.
     pub async fn dedicated(&self) -> DbResult<AsyncPgConnection> {
-        let connecting = establish(self.config.direct(), &self.config.application_name);
+        let connecting = establish(self.config.direct(), &self.config.application_name, self.config.statement_timeout);
         match tokio::time::timeout(CHECKOUT, connecting).await {
             Ok(Ok(conn)) => Ok(conn),
             Ok(Err(error)) => Err(DbError::Unavailable(innermost(&error))),
@@ -137,13 +145,17 @@ impl Database {
 /// Session settings of every connection. No write transaction may outlive a minute (events.md §4), so both
 /// time-outs are below it. A login that owns the tables (a laptop's) gives its rights up for the application's.
 /// Asking for English messages needs a privilege in most places, so it is tried on its own and may fail.
-const SESSION: &str = "SET timezone = 'UTC'; SET statement_timeout = '30s'; SET lock_timeout = '10s'; \
+const SESSION: &str = "SET timezone = 'UTC'; SET lock_timeout = '10s'; \
     SET idle_in_transaction_session_timeout = '30s'; \
     SELECT set_config('role', 'mesh_six_app', false) FROM pg_roles app, pg_roles me \
     WHERE app.rolname = 'mesh_six_app' AND me.rolname = session_user AND pg_has_role(me.oid, app.oid, 'MEMBER') \
     AND (me.rolsuper OR EXISTS (SELECT FROM pg_class t WHERE t.relname = 'mesh_six_events' AND t.relowner = me.oid))";
 
-async fn establish(url: &str, application_name: &str) -> ConnectionResult<AsyncPgConnection> {
+async fn establish(
+    url: &str,
+    application_name: &str,
+    statement_timeout: Duration,
+) -> ConnectionResult<AsyncPgConnection> {
     let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(message(&e));
     let mut config = parse(url).map_err(|e| ConnectionError::InvalidConnectionUrl(e.to_string()))?;
     config.application_name(application_name).connect_timeout(CHECKOUT).keepalives_idle(Duration::from_secs(30));
@@ -151,7 +163,7 @@ async fn establish(url: &str, application_name: &str) -> ConnectionResult<AsyncP
     let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
     let session = async {
         let _ = client.simple_query("SET lc_messages = 'C'").await;
-        client.batch_execute(SESSION).await?;
+        client.batch_execute(&format!("SET statement_timeout = {}; {SESSION}", statement_timeout.as_millis())).await?;
         let known = "SELECT to_regprocedure('mesh_six_adopt_server()') IS NOT NULL";
         if client
             .simple_query(known)

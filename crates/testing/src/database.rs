@@ -24,6 +24,9 @@ const POOL: usize = 5;
 /// process ends first, with the leftovers that the next run drops.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// Tries to open a pool; each takes two seconds before it is given up.
+const TRIES: u32 = 10;
+
 /// A database of its own, copied from the migrated template and dropped at the end of the test.
 pub struct TestDatabase {
     name: String,
@@ -91,10 +94,17 @@ impl Drop for TestDatabase {
     }
 }
 
-/// A small pool on this URL.
+/// A small pool on this URL. A machine that is busy with other tests may need more than one try.
 pub(crate) async fn database(url: &str) -> Database {
     let config = DbConfig { max_connections: POOL, ..DbConfig::new(url, "mesh-six-test") };
-    Database::connect(config).await.unwrap_or_else(|error| panic!("cannot open the test database: {error}"))
+    let mut told = String::new();
+    for _ in 0..TRIES {
+        match Database::connect(config.clone()).await {
+            Ok(database) => return database,
+            Err(error) => told = error.to_string(),
+        }
+    }
+    panic!("cannot open the test database: {told}")
 }
 
 async fn create(source: &Source, name: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 //! Everything here panics with a clear message when something is missing, since a test that cannot run must fail.
 
 mod container;
+mod cutting;
 mod database;
 mod mosquitto;
 mod server;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use self::{
     container::start as start_container,
+    cutting::CuttingProxy,
     database::TestDatabase,
     mosquitto::{Heard, Listener, Mosquitto},
     server::{TestServer, temporary_folder},

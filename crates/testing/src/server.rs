@@ -40,8 +40,8 @@ impl TestServer {
         Self { server, folder }
     }
 
-    /// Where it keeps everything.
-    pub(crate) fn folder(&self) -> &std::path::Path {
+    /// Where it keeps everything: `postgres` is PostgreSQL's own, `postgres.log` what it says.
+    pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 

@@ -14,6 +14,18 @@ pub(crate) fn with_login(url: &str, user: &str, password: &str) -> String {
     format!("{scheme}://{user}:{password}@{host}/{path}")
 }
 
+/// Host and port of the server.
+pub(crate) fn host(url: &str) -> &str {
+    let main = server(split_query(url).0);
+    let authority = main.find("://").map_or(main, |at| &main[at + 3..]);
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+/// The same login and database on another host and port.
+pub(crate) fn with_host(url: &str, other: &str) -> String {
+    url.replacen(host(url), other, 1)
+}
+
 /// The URL without login and query, fit for printing.
 pub(crate) fn printable(url: &str) -> String {
     let (main, _) = split_query(url);

@@ -81,7 +81,7 @@ async fn content_goes_by_event_task_and_user_while_the_log_and_its_chain_stay_wh
     assert_eq!(tellers(&client).await, [5, 3, 3, 3, 3]);
 
     let mut conn = db.conn().await.unwrap();
-    let whole = Erased { contents: 1, tasks: 1, inbox: 1, outbox: 1, dead_letters: 1 };
+    let whole = Erased { contents: 1, tasks: 1, inbox: 1, outbox: 1, dead_letters: 1, names: 0 };
     let of_task = Subject::Task(tasks[0]);
     assert_eq!(erase(&mut conn, &of_task, true).await.unwrap(), whole);
     assert_eq!(tellers(&client).await, [5, 3, 3, 3, 3], "a dry run changes nothing");
@@ -135,4 +135,76 @@ async fn what_is_under_way_is_not_erased() {
         }
     }
     assert_eq!(tellers(&client).await, [0, 2, 2, 2, 2], "all or nothing");
+}
+
+/// How many rows of each kind still name the person.
+async fn namers(client: &Client, name: &str) -> Vec<i64> {
+    let mut found = Vec::new();
+    for table in ["event_contents", "orchestrator_tasks", "agent_inbox", "outbox", "mesh_six_events"] {
+        let query = format!("SELECT count(*) FROM {table} t WHERE t::text LIKE '%{name}%'");
+        found.push(client.query_one(&query, &[]).await.unwrap().get(0));
+    }
+    let letters = format!("SELECT count(*) FROM dead_letters WHERE position('{name}'::bytea IN envelope) > 0");
+    found.push(client.query_one(&letters, &[]).await.unwrap().get(0));
+    found
+}
+
+/// Changes the rows of a task that name people.
+async fn name(client: &Client, task: Uuid, user: Option<&str>, in_payload: Option<&str>, asked_by: &str) {
+    let payload = json!({ "userId": in_payload, "query": SECRET });
+    let mut request = json!({ "id": task, "payload": payload, "requestedBy": asked_by });
+    if let Some(user) = user {
+        request["userId"] = json!(user);
+    }
+    let user = user.map_or("NULL".to_owned(), |user| format!("'{user}'"));
+    let change = format!(
+        "UPDATE orchestrator_tasks SET user_id = {user}, requested_by = '{asked_by}', payload = '{payload}', \
+             client_key = '{asked_by} {task}' WHERE task_id = '{task}'; \
+         UPDATE agent_inbox SET request = '{request}' WHERE task_id = '{task}'; \
+         UPDATE outbox SET payload = '{request}' WHERE task_id = '{task}'; \
+         UPDATE dead_letters SET envelope = convert_to('{{\"data\":{request}}}', 'UTF8') WHERE id = '{task}'"
+    );
+    client.batch_execute(&change).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_person_s_name_goes_with_the_content_and_others_keep_theirs() {
+    let database = TestDatabase::new().await;
+    let (client, db) = (database.client().await, database.database().await);
+    let log = EventLog::start(db.clone());
+    let mut tasks = Vec::new();
+    for _ in 0..5 {
+        tasks.push(task(&client, "nobody").await);
+    }
+    // Whose a task is: the user, else the user in the input, else who asked.
+    name(&client, tasks[0], Some("ann-lee"), None, "a-service").await;
+    name(&client, tasks[1], None, Some("ann-lee"), "a-service").await;
+    name(&client, tasks[2], None, None, "ann-lee").await;
+    // Asked for by her, for somebody else.
+    name(&client, tasks[3], Some("bob-ray"), None, "ann-lee").await;
+    name(&client, tasks[4], Some("bob-ray"), None, "a-service").await;
+    log.append(vec![with_content(tasks[0], "ann-lee"), with_content(tasks[4], "bob-ray")]).await.unwrap();
+    assert_eq!(namers(&client, "ann-lee").await, [1, 4, 4, 4, 0, 4]);
+    assert_eq!(namers(&client, "bob-ray").await, [1, 2, 2, 2, 0, 2]);
+
+    let mut conn = db.conn().await.unwrap();
+    let ann = Subject::User("ann-lee".to_owned());
+    let expected = Erased { contents: 1, tasks: 3, inbox: 3, outbox: 3, dead_letters: 4, names: 1 };
+    assert_eq!(erase(&mut conn, &ann, true).await.unwrap(), expected);
+    assert_eq!(erase(&mut conn, &ann, false).await.unwrap(), expected);
+    assert_eq!(namers(&client, "ann-lee").await, [0; 6]);
+    assert_eq!(namers(&client, "bob-ray").await, [1, 2, 2, 2, 0, 1], "his stay, but for a message that named her");
+    assert_eq!(tellers(&client).await, [1, 2, 2, 2, 1]);
+    assert_eq!(erase(&mut conn, &ann, false).await.unwrap(), Erased::default(), "once is enough");
+
+    // What is left can be read.
+    let left = "SELECT request::text, (SELECT requested_by FROM orchestrator_tasks t WHERE t.task_id = i.task_id) \
+        FROM agent_inbox i";
+    for row in client.query(left, &[]).await.unwrap() {
+        let request = json(row.get(0));
+        assert_eq!(request["requestedBy"], row.get::<_, &str>(1));
+        assert!(["erased", "a-service"].contains(&row.get(1)));
+    }
+    let keys = "SELECT count(*) FROM orchestrator_tasks WHERE client_key IS NOT NULL";
+    assert_eq!(client.query_one(keys, &[]).await.unwrap().get::<_, i64>(0), 1);
 }

@@ -3,8 +3,10 @@
 
 mod contents;
 mod events;
+mod faults;
 mod inbox;
 mod migrations;
+mod million;
 mod partitions;
 mod restore;
 mod retention;

@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{ask, rig::Rig, samples::dispatched};
 
-/// A position in a month that the log never had.
+/// A position before the end of the month that [`DROPPED`] says was dropped.
 const GONE: &str = "1-1-1-200001";
+const DROPPED: &str = "INSERT INTO mesh_six_event_months (month, dropped_rows, dropped_at, last_txid, last_seq) \
+    VALUES (200001, 2, now(), 1, 2)";
 
 fn event(number: usize) -> Event {
     Event::new("test.step", "tests", TraceId::new(), json!({ "n": number }))
@@ -155,7 +157,9 @@ async fn pages_lead_to_the_end_without_loss_in_both_directions() {
 async fn a_position_whose_month_is_gone_is_told_with_the_first_that_is_there() {
     let rig = Rig::start().await;
     rig.log.append(vec![event(0)]).await.unwrap();
-    for path in ["/api/v1/events", "/api/v1/events/tail", "/api/v1/events/replay/task:x"] {
+    rig.database.client().await.batch_execute(DROPPED).await.unwrap();
+    let timeline = format!("/api/v1/tasks/{}/timeline", new_id());
+    for path in ["/api/v1/events", "/api/v1/events/tail", "/api/v1/events/replay/task:x", &timeline] {
         let answer = ask::get(rig.router(), &format!("{path}?after={GONE}")).await;
         assert_eq!(answer.status, StatusCode::GONE, "{path}: {}", answer.text);
         let first = answer.json()["error"]["details"]["first"].as_str().unwrap().to_owned();

@@ -48,6 +48,13 @@ pub(crate) fn bulk(events: &[Value]) -> String {
     json!({"id": Uuid::new_v4(), "type": "com.dapr.event.sent.bulk", "entries": entries}).to_string()
 }
 
+/// The same of events that are JSON text, however odd.
+pub(crate) fn bulk_of_texts(events: &[&str]) -> String {
+    let entries: Vec<String> =
+        events.iter().map(|event| format!(r#"{{"entryId":"{}","event":{event}}}"#, Uuid::new_v4())).collect();
+    format!(r#"{{"id":"{}","type":"com.dapr.event.sent.bulk","entries":[{}]}}"#, Uuid::new_v4(), entries.join(","))
+}
+
 /// The statuses of a bulk answer, in order.
 pub(crate) fn statuses(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);

@@ -29,13 +29,12 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn start(db: &Database, log: &EventLog, token: &str) -> Self {
+        Self::with_config(db, log, token, EventLoggerConfig::default())
+    }
+
+    pub(crate) fn with_config(db: &Database, log: &EventLog, token: &str, config: EventLoggerConfig) -> Self {
         let shutdown = CancellationToken::new();
-        let deps = Deps {
-            db: db.clone(),
-            log: log.clone(),
-            app_token: Some(token.to_owned()),
-            config: EventLoggerConfig::default(),
-        };
+        let deps = Deps { db: db.clone(), log: log.clone(), app_token: Some(token.to_owned()), config };
         let logger = start(deps, &shutdown);
         let router = shell(logger.info.clone(), logger.routes.clone(), logger.health.clone(), Auth::internal());
         Self { router, shutdown, logger }

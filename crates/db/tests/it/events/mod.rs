@@ -1,7 +1,6 @@
 //! The event log against a real database.
 
 mod append;
-mod crash;
 mod each;
 mod immutable;
 mod query;

@@ -135,3 +135,75 @@ async fn a_query_by_trace_or_task_leaves_old_partitions_alone() {
     .await;
     assert_eq!(rig.client.query_one(scans, &[]).await.unwrap().get::<_, i64>(0), 0);
 }
+
+/// Of a type or an agent with more rows than are sorted, the log is walked in its order.
+#[tokio::test]
+async fn e_6_by_type_or_agent_alone_few_rows_and_many_come_in_the_logs_order() {
+    let rig = Rig::new().await;
+    // Each row is of one of four agents and three types; one type is rare, one agent came late.
+    let written = (0..7_000_i64).map(|n| {
+        let agent = if n > 6_000 && n % 2 == 0 { "agent-late".to_owned() } else { format!("agent-{}", n % 3) };
+        let kind = if n % 1_000 == 7 {
+            "test.rare"
+        } else if n % 4 == 0 {
+            "test.one"
+        } else {
+            "test.two"
+        };
+        Event { agent_id: agent, event_type: kind.to_owned(), ..event(n) }
+    });
+    let written: Vec<Event> = written.collect();
+    for batch in written.chunks(500) {
+        rig.log.append(batch.to_vec()).await.unwrap();
+    }
+    rig.client.batch_execute("ANALYZE mesh_six_events").await.unwrap();
+    let rows = "SELECT payload->>'number' FROM mesh_six_events ORDER BY txid, seq";
+    let rows = rig.client.query(rows, &[]).await.unwrap();
+    let order: Vec<usize> = rows.iter().map(|row| row.get::<_, &str>(0).parse().unwrap()).collect();
+    let agents = [None, Some("agent-0"), Some("agent-late"), Some("agent-none")];
+    let kinds = [None, Some("test.rare"), Some("test.one"), Some("test.two"), Some("test.none")];
+    for (agent, kind) in agents.iter().flat_map(|agent| kinds.map(|kind| (*agent, kind))) {
+        for desc in [false, true] {
+            let mut filter = EventFilter {
+                agent_id: agent.map(str::to_owned),
+                event_type: kind.map(str::to_owned),
+                limit: Some(1_000),
+                desc,
+                ..EventFilter::default()
+            };
+            let matches = |n: &usize| {
+                agent.is_none_or(|agent| written[*n].agent_id == agent)
+                    && kind.is_none_or(|kind| written[*n].event_type == kind)
+            };
+            let mut expected: Vec<usize> = order.iter().copied().filter(matches).collect();
+            if desc {
+                expected.reverse();
+            }
+            let mut found = Vec::new();
+            loop {
+                let page = rig.log.query(&filter).await.unwrap();
+                found
+                    .extend(page.iter().map(|e| usize::try_from(e.event.payload["number"].as_u64().unwrap()).unwrap()));
+                if page.len() < 1_000 {
+                    break;
+                }
+                let last = page.last().map(|e| e.position);
+                if desc { filter.before = last } else { filter.after = last }
+            }
+            assert_eq!(found, expected, "{agent:?} {kind:?} desc {desc}");
+        }
+    }
+}
+
+/// More agents than are jumped to one by one.
+#[tokio::test]
+async fn a_query_by_type_finds_the_rows_of_any_number_of_agents() {
+    let rig = Rig::new().await;
+    let written = (0..600).map(|n| Event { agent_id: format!("agent-{n:03}"), ..event(n) });
+    rig.log.append(written.collect()).await.unwrap();
+    let filter =
+        EventFilter { event_type: Some("test.event".to_owned()), limit: Some(1_000), ..EventFilter::default() };
+    let found = rig.log.query(&filter).await.unwrap();
+    let numbers: Vec<_> = found.iter().map(|e| e.event.payload["number"].as_i64().unwrap()).collect();
+    assert_eq!(numbers, (0..600).collect::<Vec<_>>());
+}

@@ -171,7 +171,15 @@ async fn a_position_in_a_dropped_month_is_gone_and_says_where_to_go_on() {
     let server = TestServer::start().await;
     let log = EventLog::start(server.database().await);
     let written = position(log.append(events(1)).await.unwrap()[0]);
-    let dropped = Position { txid: 1, seq: 1, floor: 202_001 };
+    let record = "INSERT INTO mesh_six_event_months (month, dropped_rows, dropped_at, last_txid, last_seq) \
+        VALUES (202001, 9, now(), 3, 9)";
+    server.client().await.batch_execute(record).await.unwrap();
+    // Whoever had read all of the dropped month has missed nothing, whatever the position's own month is.
+    for whole in [Position { txid: 3, seq: 9, floor: 201_912 }, Position { txid: 4, seq: 1, floor: 201_912 }] {
+        let seen = take(&mut pin!(log.follow(whole)), 1).await;
+        assert_eq!(seen[0].position, written);
+    }
+    let dropped = Position { txid: 3, seq: 8, floor: 201_912 };
     let mut tail = pin!(log.follow(dropped));
     let gone = timeout(SOON, tail.next()).await.unwrap().unwrap().unwrap_err();
     let DbError::Refused(gone) = gone else { panic!("{gone}") };
