@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use mesh_six_testing::{Reply, StubModel, TestDatabase};
 use serde_json::Value;
 
-use crate::mesh::{Mesh, command, data_folder};
+use crate::mesh::{self, Mesh, command, data_folder};
 
 fn types(events: &[Value]) -> Vec<&str> {
     events.iter().map(|e| e["eventType"].as_str().unwrap()).collect()

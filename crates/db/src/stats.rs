@@ -122,7 +122,8 @@ const BEGIN: &str = "SELECT event_type, agent_id, model, count(*), count(*) FILT
     CASE WHEN jsonb_typeof(payload -> 'model') = 'string' THEN left(payload ->> 'model', 200) END AS model, \
     event_type IN ('task.failed', 'task.timeout', 'task.result.rejected') \
         OR coalesce(payload -> 'success' = 'false'::jsonb, false) \
-        OR coalesce(jsonb_typeof(payload -> 'error') IN ('object', 'string'), false) AS failed, \
+        OR coalesce(jsonb_typeof(payload -> 'error') IN ('object', 'string'), false) \
+        OR coalesce(llm AND payload ->> 'finishReason' = 'error', false) AS failed, \
     CASE WHEN llm AND jsonb_typeof(usage -> 'inputTokens') = 'number' \
         THEN least(greatest((usage ->> 'inputTokens')::numeric, 0), 1e12)::bigint END AS input, \
     CASE WHEN llm AND jsonb_typeof(usage -> 'outputTokens') = 'number' \

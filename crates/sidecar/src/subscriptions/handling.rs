@@ -36,7 +36,9 @@ pub(super) enum Received {
 /// Reads the body of a delivery. A body that is no batch is one message, so that it can be dropped if it is
 /// malformed: an error would bring it back for ever. Only a batch without usable entries is an error.
 pub(super) fn receive(subscription: &Subscription, body: &Bytes) -> Result<Received, ApiError> {
-    let batch = serde_json::from_slice::<Shape>(body).is_ok_and(|shape| shape.entries.is_some());
+    // serde would take an array of one for the members of `Shape` in their order.
+    let object = body.trim_ascii_start().first() == Some(&b'{');
+    let batch = object && serde_json::from_slice::<Shape>(body).is_ok_and(|shape| shape.entries.is_some());
     if !batch {
         return Ok(Received::Single(Incoming {
             entry_id: Uuid::new_v4().to_string(),

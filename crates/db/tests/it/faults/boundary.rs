@@ -5,14 +5,16 @@ use std::pin::pin;
 use futures_util::StreamExt;
 use mesh_six_core::event::Position;
 use mesh_six_db::events::EventLog;
-use mesh_six_testing::{TestServer, wait_until};
+use mesh_six_testing::TestServer;
 
 use super::{Load, SOON};
 
-/// The database's clock, as far as the log's rows are concerned, begins half a second before a new year.
-const NEW_YEARS_EVE: &str = "CREATE TABLE began AS SELECT clock_timestamp() AS at; \
+/// The database's clock, as far as the log's rows are concerned: the last moment of a year until it is turned, then
+/// the first ones of the next.
+const NEW_YEARS_EVE: &str = "CREATE TABLE turned (at timestamptz); \
     CREATE FUNCTION log_now() RETURNS timestamptz LANGUAGE sql STABLE SECURITY DEFINER AS \
-    $$ SELECT '2024-12-31 23:59:59.5+00'::timestamptz + (now() - began.at) FROM began $$; \
+    $$ SELECT coalesce('2025-01-01 00:00:00+00'::timestamptz + (SELECT now() - at FROM turned), \
+        '2024-12-31 23:59:59.999999+00') $$; \
     ALTER TABLE mesh_six_events ALTER COLUMN timestamp SET DEFAULT log_now(); \
     SELECT mesh_six_ensure_partitions(2, '2024-12-01')";
 
@@ -33,10 +35,12 @@ async fn the_last_second_of_a_month_and_the_first_of_the_next_lose_and_double_no
     let count = async |table: &str| -> i64 {
         client.query_one(&format!("SELECT count(*) FROM {table}"), &[]).await.unwrap().get(0)
     };
-    wait_until(SOON, async || count("mesh_six_events_2025_01").await > 500).await;
+    load.goes_on(50).await;
+    client.batch_execute("INSERT INTO turned SELECT clock_timestamp()").await.unwrap();
+    load.goes_on(50).await;
     slow.batch_execute("COMMIT").await.unwrap();
     load.goes_on(50).await;
-    assert!(count("mesh_six_events_2024_12").await > 1, "there was load before the turn of the year");
+    assert!(count("mesh_six_events_2024_12").await > 50 && count("mesh_six_events_2025_01").await > 50);
     load.is_whole(&client, &db).await;
 
     // A follower that was there all the time has seen each row once, in order.

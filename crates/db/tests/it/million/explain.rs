@@ -44,7 +44,8 @@ impl Seen {
         }
         if let Some(index) = node["Index Name"].as_str() {
             // By the columns, whatever the month.
-            let columns = index.trim_start_matches("mesh_six_events_").trim_start_matches(|c: char| !c.is_alphabetic());
+            let columns = index.trim_start_matches("mesh_six_events_").trim_start_matches("default_");
+            let columns = columns.trim_start_matches(|c: char| !c.is_alphabetic());
             self.indexes.insert(columns.trim_end_matches("_idx").to_owned());
         }
         for child in node["Plans"].as_array().into_iter().flatten() {

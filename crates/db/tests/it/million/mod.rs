@@ -14,7 +14,7 @@ use diesel_async::AsyncPgConnection;
 use futures_util::future::join_all;
 use mesh_six_core::{Event, StoredEvent, TraceId, event::EventFilter, id::new_id};
 use mesh_six_db::{
-    Database,
+    Database, DbConfig,
     events::{Appended, EventLog, append_in},
 };
 use mesh_six_testing::TestServer;
@@ -146,7 +146,10 @@ async fn e_11_one_row_a_key_with_a_million_rows() {
     let million = Million::get().await;
     let client = million.server.client().await;
     // Two processes share nothing but the server.
-    let databases: [Database; 2] = [million.server.database().await, million.server.database().await];
+    let url = million.server.app_url().await;
+    // A connection for each caller with a transaction of its own.
+    let config = || DbConfig { max_connections: 20, ..DbConfig::new(&url, "e-11") };
+    let databases = [config(), config()].map(|config| Database::lazy(config).unwrap());
     let logs = databases.clone().map(EventLog::start);
     let mut slowest = Duration::ZERO;
     for round in 0..10 {
