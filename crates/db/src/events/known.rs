@@ -1,4 +1,4 @@
-//! Queries by agent or by type without a trace or a task, through the index (agent_id, event_type, timestamp).
+//! Queries by agent or by type without a trace or a task, through the index over both and the time.
 //!
 //! The log's order is another one than the index's, so there are two ways to the first rows of a page: to fetch all
 //! rows that match and sort them, which is quick while they are few, or to walk the log in its order and leave out

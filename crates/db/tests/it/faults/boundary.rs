@@ -41,7 +41,7 @@ async fn the_last_second_of_a_month_and_the_first_of_the_next_lose_and_double_no
     slow.batch_execute("COMMIT").await.unwrap();
     load.goes_on(50).await;
     assert!(count("mesh_six_events_2024_12").await > 50 && count("mesh_six_events_2025_01").await > 50);
-    load.is_whole(&client, &db).await;
+    load.ends_whole(&client, &db).await;
 
     // A follower that was there all the time has seen each row once, in order.
     let rows = client.query("SELECT id::text FROM mesh_six_events ORDER BY txid, seq", &[]).await.unwrap();

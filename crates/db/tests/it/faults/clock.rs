@@ -38,6 +38,6 @@ async fn a_producers_clock_a_day_ahead_is_refused_and_nothing_is_stored_in_the_f
     assert_eq!(client.query_one(wrong, &[]).await.unwrap().get::<_, i64>(0), 0);
     let kept = "SELECT count(*) FROM mesh_six_events WHERE agent_id = 'tests'";
     assert_eq!(client.query_one(kept, &[]).await.unwrap().get::<_, i64>(0), 3 * 21);
-    load.is_whole(&client, &db).await;
+    load.ends_whole(&client, &db).await;
     log.close().await;
 }

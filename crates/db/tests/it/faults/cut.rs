@@ -19,6 +19,6 @@ async fn connections_cut_in_the_middle_of_batches_lose_and_double_nothing() {
     wait_until(SOON, async || proxy.cuts() >= CUTS).await;
     proxy.let_through();
     load.goes_on(20).await;
-    load.is_whole(&server.client().await, &server.database().await).await;
+    load.ends_whole(&server.client().await, &server.database().await).await;
     log.close().await;
 }

@@ -70,7 +70,7 @@ async fn a_full_disk_under_the_event_partition_loses_and_doubles_nothing() {
     assert!(matches!(&refused, DbError::Unavailable(why) if why.contains("No space left")), "{refused:?}");
     disk.grow(256);
     load.goes_on(100).await;
-    load.is_whole(&client, &db).await;
+    load.ends_whole(&client, &db).await;
     log.close().await;
     // The server goes first, or its files would keep the disk.
     db.close();

@@ -39,7 +39,7 @@ async fn an_idle_transaction_in_another_database_is_reported_and_nothing_is_lost
 
     idle.batch_execute("COMMIT").await.unwrap();
     load.goes_on(10).await;
-    load.is_whole(&client, &db).await;
+    load.ends_whole(&client, &db).await;
     let rows = client.query("SELECT id::text FROM mesh_six_events ORDER BY txid, seq", &[]).await.unwrap();
     for row in rows {
         let seen = timeout(SOON, tail.next()).await.unwrap().unwrap().unwrap();

@@ -17,6 +17,6 @@ async fn a_server_killed_under_load_keeps_all_that_was_answered_and_nothing_twic
         server.restart().await;
     }
     load.goes_on(50).await;
-    load.is_whole(&server.client().await, &db).await;
+    load.ends_whole(&server.client().await, &db).await;
     log.close().await;
 }

@@ -85,7 +85,7 @@ impl Load {
     }
 
     /// Ends the load and looks at what it left behind.
-    async fn is_whole(self, client: &Client, db: &Database) {
+    async fn ends_whole(self, client: &Client, db: &Database) {
         self.stop.store(true, Ordering::Relaxed);
         let mut known = Known::default();
         for caller in self.callers {

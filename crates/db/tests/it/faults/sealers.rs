@@ -30,7 +30,7 @@ async fn two_writing_processes_and_two_sealers_make_one_log_and_one_chain() {
     let client = server.client().await;
     let made: i64 = client.query_one("SELECT count(*) FROM mesh_six_event_seals", &[]).await.unwrap().get(0);
     assert!(made > 10, "they sealed while others wrote, not only at the end: {made}");
-    load.is_whole(&client, &databases[0]).await;
+    load.ends_whole(&client, &databases[0]).await;
     for log in logs {
         log.close().await;
     }

@@ -32,6 +32,6 @@ async fn statements_that_time_out_lose_and_double_nothing() {
         client.batch_execute("DELETE FROM slow").await.unwrap();
     }
     load.goes_on(50).await;
-    load.is_whole(&client, &server.database().await).await;
+    load.ends_whole(&client, &server.database().await).await;
     log.close().await;
 }
