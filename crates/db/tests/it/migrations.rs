@@ -96,7 +96,7 @@ async fn a_log_with_rows_is_not_reverted_an_empty_one_is() {
     client.batch_execute(row).await.unwrap();
     let all = migrate::status(database.url()).await.unwrap().len();
     let refused = migrate::revert_last(database.url()).await;
-    assert!(matches!(refused, Err(MigrateError::Failed(e)) if e.contains("is not reverted")));
+    assert!(matches!(refused, Err(MigrateError::Refused(e)) if e.contains("is not reverted")));
     let count = client.query_one("SELECT count(*) FROM mesh_six_events", &[]).await.unwrap();
     assert_eq!(count.get::<_, i64>(0), 1);
 
