@@ -1,6 +1,11 @@
 //! Debian packages: which are missing, and getting them.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail};
 
@@ -9,6 +14,12 @@ use crate::steps::{find_program, is_root, output};
 /// PostgreSQL's Debian package keeps a cluster of its own and starts it at once. While this file exists it does not:
 /// we only want the programs.
 const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/mesh-six.conf";
+
+/// Other packages start their service at once. While this file exists and fails, they do not: ours run on ports and in
+/// folders of their own.
+const NO_SERVICES: &str = "/usr/sbin/policy-rc.d";
+/// "Forbidden by policy."
+const REFUSAL: &str = "#!/bin/sh\nexit 101\n";
 
 const POSTGRESQL: &str = "postgresql-15";
 
@@ -63,8 +74,24 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     fs::write(cluster_config, "create_main_cluster = false\n").with_context(|| format!("cannot write {NO_CLUSTER}"))?;
     let mut args = vec!["install", "--yes", "--no-install-recommends"];
     args.extend(missing.iter().map(String::as_str));
-    let installed = apt(&args);
+    // The container engine's own service is what one wants of it.
+    let engine = missing.iter().any(|package| package == "docker.io");
+    let installed = if engine { apt(&args) } else { without_services(|| apt(&args)) };
     fs::remove_file(cluster_config).with_context(|| format!("cannot remove {NO_CLUSTER}"))?;
+    installed
+}
+
+/// Somebody's own policy stays as it is.
+fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let policy = Path::new(NO_SERVICES);
+    if policy.exists() {
+        return install();
+    }
+    let cannot = || format!("cannot write {NO_SERVICES}");
+    fs::write(policy, REFUSAL).with_context(cannot)?;
+    let installed = fs::set_permissions(policy, Permissions::from_mode(0o755)).with_context(cannot);
+    let installed = installed.and_then(|()| install());
+    fs::remove_file(policy).with_context(|| format!("cannot remove {NO_SERVICES}"))?;
     installed
 }
 

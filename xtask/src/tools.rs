@@ -2,7 +2,8 @@
 //! when what it is made of changes.
 
 use std::{
-    fs,
+    env, fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -18,9 +19,17 @@ use crate::{
 const DAPR: &str = "github.com/dapr/dapr@v1.18.1";
 const ARGO_CD: &str = "github.com/argoproj/argo-cd/v3@v3.5.1";
 const GO: &str = "/usr/local/go/bin/go";
+/// Which of Dapr's components daprd is built with; without a tag it has none and ends at once.
+const DAPRD_BUILD: &str = "stablecomponents";
 
 /// Makes sure of all of them.
 pub(crate) fn ensure_all() -> Result<()> {
+    ensure_delivery()?;
+    ensure_rig()
+}
+
+/// What the tests of images and manifests need.
+pub(crate) fn ensure_delivery() -> Result<()> {
     let python = succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"]));
     ensure(&[
         Need::program("nix-bin", "nix"),
@@ -39,14 +48,32 @@ pub(crate) fn ensure_all() -> Result<()> {
     once("crds", &format!("{DAPR}\n{ARGO_CD}\n"), fetch_custom_resources)
 }
 
+/// What stands around the services where they run beside Dapr: brokers, databases, sidecar, a network of their own.
+pub(crate) fn ensure_rig() -> Result<()> {
+    ensure(&[
+        Need::postgresql(),
+        Need::program("rabbitmq-server", "rabbitmq-server"),
+        Need::program("redis-server", "redis-server"),
+        Need::program("iproute2", "ip"),
+        Need::program("util-linux", "unshare"),
+        Need::new("ca-certificates", Path::new("/etc/ssl/certs/ca-certificates.crt").exists()),
+    ])?;
+    fs::create_dir_all(folder())?;
+    ensure_dapr()
+}
+
 /// target/tools.
 pub(crate) fn folder() -> PathBuf {
     root().join("target/tools")
 }
 
+fn stamp(name: &str) -> PathBuf {
+    folder().join(format!("{name}.made-of"))
+}
+
 /// Runs `make` unless it was done with the same `recipe` before.
 fn once(name: &str, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
-    let stamp = folder().join(format!("{name}.made-of"));
+    let stamp = stamp(name);
     if fs::read_to_string(&stamp).is_ok_and(|made_of| made_of == recipe) {
         return Ok(());
     }
@@ -54,16 +81,54 @@ fn once(name: &str, recipe: &str, make: impl FnOnce() -> Result<()>) -> Result<(
     fs::write(&stamp, recipe).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
-fn go() -> Result<Command> {
+/// Go, in the folder of the module that is built.
+fn go(module: &str) -> Result<Command> {
     let go = find_program("go").or_else(|| Path::new(GO).is_file().then(|| GO.into()));
-    let go = go.context("Go 1.21 or newer is needed for kustomize, see https://go.dev/dl")?;
+    let go = go.context("Go 1.21 or newer is needed for kustomize and daprd, see https://go.dev/dl")?;
     let mut command = Command::new(go);
-    command.current_dir(root().join("tools/kustomize")).env_remove("GOFLAGS");
+    command.current_dir(root().join(module)).env_remove("GOFLAGS");
     Ok(command)
 }
 
+/// An installed daprd of the right version is used, else one is built, which takes some minutes once.
+fn ensure_dapr() -> Result<()> {
+    let module = fs::read_to_string(root().join("tools/dapr/go.mod"))?;
+    let version = module.lines().find_map(|line| line.trim().strip_prefix("github.com/dapr/dapr v"));
+    let version = version.context("tools/dapr/go.mod names no version of Dapr")?.to_owned();
+    let program = folder().join("daprd");
+    if let Some(installed) = installed_dapr(&version) {
+        if fs::read_link(&program).is_ok_and(|target| target == installed) {
+            return Ok(());
+        }
+        eprintln!("using the installed {} (Dapr {version})", installed.display());
+        let _ = fs::remove_file(&program);
+        let _ = fs::remove_file(stamp("daprd"));
+        return symlink(&installed, &program).with_context(|| format!("cannot make {}", program.display()));
+    }
+    if program.is_symlink() {
+        fs::remove_file(&program)?;
+    }
+    once("daprd", &format!("{DAPRD_BUILD}\n{module}"), || build_dapr(&version, &program))
+}
+
+/// Where `dapr init` or a package has put it.
+fn installed_dapr(version: &str) -> Option<PathBuf> {
+    let home = env::home_dir().unwrap_or_default().join(".dapr/bin/daprd");
+    let mut places = find_program("daprd").into_iter().chain(Some(home));
+    places.find(|place| output(Command::new(place).arg("--version")).is_ok_and(|said| said.trim() == version))
+}
+
+fn build_dapr(version: &str, program: &Path) -> Result<()> {
+    eprintln!("building Dapr's sidecar {version}: some minutes, once (3.7 GB of modules)");
+    let mut build = go("tools/dapr")?;
+    build.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-tags", DAPRD_BUILD]);
+    build.args(["-ldflags", &format!("-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={version}")]);
+    build.arg("-o").arg(program).arg("github.com/dapr/dapr/cmd/daprd");
+    run(build.env("CGO_ENABLED", "0"))
+}
+
 fn build_kustomize() -> Result<()> {
-    let mut build = go()?;
+    let mut build = go("tools/kustomize")?;
     build.args(["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w", "-o"]);
     build.arg(folder().join("kustomize")).arg("sigs.k8s.io/kustomize/kustomize/v5");
     run(build.env("CGO_ENABLED", "0"))
@@ -96,7 +161,7 @@ fn fetch_custom_resources() -> Result<()> {
 
 /// Where Go keeps a module, which it fetches and checks if it has to.
 fn module(version: &str) -> Result<PathBuf> {
-    let told = output(go()?.args(["mod", "download", "-json", version]))?;
+    let told = output(go("tools/kustomize")?.args(["mod", "download", "-json", version]))?;
     let (_, rest) = told.split_once("\"Dir\": \"").with_context(|| format!("{version} is not to be had"))?;
     Ok(rest.split('"').next().unwrap_or_default().into())
 }
