@@ -1,4 +1,4 @@
-//! The project's two commands, `cargo xtask up` and `cargo xtask test`. They do all set-up themselves.
+//! The project's commands: `cargo xtask up`, `cargo xtask test` and more. They do all set-up themselves.
 
 mod background;
 mod dependencies;
@@ -6,6 +6,7 @@ mod docker;
 mod licence;
 mod packages;
 mod program;
+mod rig;
 mod snapshots;
 mod steps;
 mod test;
@@ -24,6 +25,14 @@ Usage: cargo xtask <command>
       --container             only the test of PostgreSQL in a container
       --all               also the tests with a million rows; also installs cargo-deny (some minutes), asks for known
                           vulnerabilities, and builds the shipped program twice, to compare
+  rig <command>           the mesh beside real Dapr, RabbitMQ, Redis and PostgreSQL on this machine
+      up                      sets up what is missing, starts everything in the background, prints what runs where;
+                              --help tells its options
+      status [--json]         what runs
+      logs [NAME] [--follow]  what a part says, or all
+      down                    ends everything, also what an earlier rig has left over
+      env                     prints addresses and secrets for a shell's eval
+      dapr-yaml               writes dapr.yaml from services.toml
   images                  builds the program as it is shipped, runs a container of each service, prints what it measured
   tools                   sets up what the tests of images and manifests need
 
@@ -35,6 +44,7 @@ fn main() -> ExitCode {
     let done = match args.next().as_deref() {
         Some("up") => up::run(args.collect()),
         Some("test") => test::Options::parse(args).and_then(|options| test::run(&options)),
+        Some("rig") => rig::run(args.collect()),
         Some("images") => test::images(),
         Some("tools") => tools::ensure_all(),
         Some("help" | "--help" | "-h") => {

@@ -8,7 +8,7 @@ use crate::{
     background, dependencies, docker,
     packages::{Need, ensure},
     program::{self, Profile},
-    snapshots,
+    rig, snapshots,
     steps::{Steps, cargo, root, run as run_command, succeeds},
     tools,
 };
@@ -70,6 +70,11 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
     }
     steps.run("building the tests", || run_command(&mut cargo(&["test", "--workspace", "--no-run"])))?;
     tests(options, steps)?;
+    for round in 1..=options.repeat {
+        let name =
+            if options.repeat > 1 { format!("beside real Dapr, round {round}") } else { "beside real Dapr".to_owned() };
+        steps.run(&name, || rig::test(options.filter.as_deref()))?;
+    }
     if !whole {
         return Ok(());
     }
@@ -88,7 +93,7 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
 /// `cargo xtask images`.
 pub(crate) fn images() -> Result<()> {
     let mut steps = Steps::default();
-    let set_up = steps.run("set-up", || ensure(&[Need::postgresql()]).and_then(|()| tools::ensure_all()));
+    let set_up = steps.run("set-up", || ensure(&[Need::postgresql()]).and_then(|()| tools::ensure_delivery()));
     let done = set_up.and_then(|()| containers(&mut steps, Profile::Release));
     steps.summary();
     done

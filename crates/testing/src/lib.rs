@@ -5,7 +5,9 @@
 mod container;
 mod cutting;
 mod database;
+pub mod launch;
 mod mosquitto;
+pub mod rig;
 mod server;
 mod source;
 mod standby;

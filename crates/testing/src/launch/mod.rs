@@ -1,0 +1,28 @@
+//! Launchers of real servers: each on a port of its own, with its data and its log in a folder, ended when it is dropped
+//! and when we are killed.
+
+mod components;
+mod daprd;
+mod http;
+mod link;
+mod password;
+mod ports;
+mod process;
+mod rabbitmq;
+mod redis;
+
+pub use self::{
+    components::{Rendered, Surroundings, render},
+    daprd::{DAPR_VERSION, Daprd, DaprdConfig, DaprdPorts},
+    http::status,
+    link::{Flow, Link},
+    ports::server_port,
+    process::{Process, RIG_VARIABLE},
+    rabbitmq::{RabbitMq, RabbitMqConfig},
+    redis::{Redis, RedisConfig},
+};
+pub(crate) use self::{
+    http::client,
+    password::{secret, write_private},
+    process::{PART_VARIABLE, tail},
+};

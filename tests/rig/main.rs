@@ -1,0 +1,9 @@
+//! The mesh beside real Dapr, RabbitMQ, Redis and PostgreSQL.
+//!
+//! `cargo xtask test` runs these tests in a network namespace, where sidecars find each other on the loopback device.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod by_hand;
+mod criteria;
+mod start;
+mod support;

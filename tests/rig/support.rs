@@ -1,0 +1,46 @@
+//! What the tests of the rig share.
+
+use std::time::Duration;
+
+use mesh_six_testing::{
+    rig::{Rig, RigSpec},
+    wait_for,
+};
+use serde_json::{Value, json};
+
+/// How long something may take that takes a moment on a machine that has nothing else to do.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// The servers and one of each built service.
+pub(crate) fn all() -> RigSpec {
+    RigSpec::all(env!("CARGO_BIN_EXE_mesh-six"))
+}
+
+/// A running rig.
+pub(crate) async fn start(spec: RigSpec) -> Rig {
+    Rig::start(spec).await.unwrap_or_else(|error| panic!("the rig does not start: {error:#}"))
+}
+
+/// An HTTP client; TLS needs its provider even where none is spoken.
+pub(crate) fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// Sends a task to an orchestrator and gives the answer.
+pub(crate) async fn submit(url: &str, capability: &str, query: &str) -> Value {
+    let body = json!({ "capability": capability, "payload": { "query": query } });
+    let answer = http().post(format!("{url}/api/v1/tasks")).json(&body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await.unwrap());
+    answer.json().await.unwrap()
+}
+
+/// The task once it has ended.
+pub(crate) async fn finished(url: &str, task_id: &str) -> Value {
+    let http = http();
+    wait_for(SOON, async || {
+        let task: Value = http.get(format!("{url}/api/v1/tasks/{task_id}")).send().await.ok()?.json().await.ok()?;
+        matches!(task["status"].as_str(), Some("completed" | "failed")).then_some(task)
+    })
+    .await
+}
