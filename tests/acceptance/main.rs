@@ -8,6 +8,7 @@ mod crash;
 mod dashboard;
 mod log_tools;
 mod mesh;
+mod metrics;
 mod model_faults;
 mod outage;
 mod readme;

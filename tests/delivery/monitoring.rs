@@ -1,6 +1,11 @@
 //! Alerts by promtool; the metrics that they name are metrics that the services give.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    process::Command,
+};
 
 use serde_json::Value;
 
@@ -28,30 +33,59 @@ fn every_alert_fires_when_it_should() {
     }
 }
 
-/// Rust files below a folder.
-fn sources(folder: &Path, all: &mut String) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, all);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            all.push_str(&fs::read_to_string(path).unwrap());
-        }
+/// The metrics of docs/metrics.md, which another test compares with what services show: name and type.
+fn metrics() -> BTreeMap<String, String> {
+    let table = read("docs/metrics.md");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")).filter_map(|row| row.split_once("` | "));
+    rows.map(|(name, rest)| (name.to_owned(), rest.split(' ').next().unwrap().to_owned())).collect()
+}
+
+/// Whether Prometheus has series of this name; a histogram has three.
+fn is_series(metrics: &BTreeMap<String, String>, name: &str) -> bool {
+    let histogram = ["_bucket", "_sum", "_count"].into_iter().filter_map(|suffix| name.strip_suffix(suffix));
+    match metrics.get(name) {
+        Some(kind) => kind != "histogram",
+        None => histogram.into_iter().any(|family| metrics.get(family).is_some_and(|kind| kind == "histogram")),
     }
 }
 
+/// Words of a text that look like names of our metrics.
+fn named(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("mesh_six_") || word.starts_with("gen_ai_client_")).collect()
+}
+
 #[test]
-fn every_metric_of_an_alert_exists() {
-    let mut code = String::new();
-    sources(&root().join("crates"), &mut code);
-    let alerts = read(ALERTS);
-    let metrics: BTreeSet<&str> = alerts
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .filter(|word| word.starts_with("mesh_six_"))
-        .collect();
-    assert!(metrics.len() >= 6, "{metrics:?}");
-    let missing = metrics.iter().filter(|metric| !code.contains(&format!("\"{metric}\"")));
+fn every_metric_of_an_alert_or_a_dashboard_exists() {
+    let metrics = metrics();
+    assert!(metrics.len() > 40, "the table is not read: {metrics:?}");
+    let (alerts, tested) = (read(ALERTS), read("tests/delivery/alerts_test.yaml"));
+    assert!(named(&alerts).len() >= 6, "{:?}", named(&alerts));
+    let dashboard: Value = serde_json::from_str(&read("k8s/base/monitoring/dashboard.json")).unwrap();
+    let queries: String = list(&dashboard, "panels")
+        .iter()
+        .flat_map(|panel| list(panel, "targets"))
+        .filter_map(|target| target["expr"].as_str())
+        .fold(String::new(), |all, one| all + "\n" + one);
+    let names: BTreeSet<&str> = [&alerts, &tested, &queries].into_iter().flat_map(|text| named(text)).collect();
+    let missing = names.iter().filter(|name| !is_series(&metrics, name));
     assert_none(&missing.map(|metric| format!("nothing counts {metric}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_event_of_the_dashboard_exists() {
+    let dashboard = read("k8s/base/monitoring/dashboard.json");
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let mut types = BTreeSet::new();
+    for target in list(&dashboard, "panels").iter().flat_map(|panel| list(panel, "targets")) {
+        let sql = target["rawSql"].as_str().unwrap_or_default().to_owned();
+        // Texts of a query that are written like types of events.
+        let texts = sql.split('\'').skip(1).step_by(2).filter(|text| text.contains('.') && !text.contains(' '));
+        types.extend(texts.map(str::to_owned));
+    }
+    assert!(types.len() >= 4, "{types:?}");
+    let unknown = types.iter().filter(|name| mesh_six_core::event::catalogue::known_version(name).is_none());
+    assert_none(&unknown.map(|name| format!("there is no event {name}")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub(crate) fn ensure_delivery() -> Result<()> {
     ensure(&[
         Need::program("nix-bin", "nix"),
         Need::program("prometheus", "promtool"),
+        Need::program("prometheus", "prometheus"),
         Need::program("skopeo", "skopeo"),
         Need::program("jq", "jq"),
         Need::program("git", "git"),

@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod hash;
 pub mod id;
+pub mod metric;
 pub mod names;
 pub mod parse;
 pub mod roster;

@@ -9,6 +9,7 @@ pub mod export;
 pub mod history;
 pub mod import;
 pub mod inbox;
+pub mod metrics;
 pub mod migrate;
 pub mod outbox;
 pub mod owner;

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     error::{DbError, DbResult},
+    metrics,
     pool::Database,
     statement::{Statement, Value},
 };
@@ -97,6 +98,7 @@ pub async fn list(conn: &mut AsyncPgConnection) -> DbResult<Vec<Partition>> {
 pub async fn default_rows(conn: &mut AsyncPgConnection) -> DbResult<i64> {
     let (rows,): (i64,) =
         Statement::<(BigInt,)>::new("SELECT count(*) FROM mesh_six_events_default").get_result(conn).await?;
+    metrics::stray(rows);
     Ok(rows)
 }
 
@@ -123,8 +125,6 @@ async fn once(db: &Database) -> DbResult<()> {
         info!(partitions = made, "partitions were made");
     }
     let caught = default_rows(&mut *db.conn().await?).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    metrics::gauge!("mesh_six_events_default_partition_rows").set(caught as f64);
     if caught > 0 {
         error!(rows = caught, "the default partition holds events: their months had no partition");
     }

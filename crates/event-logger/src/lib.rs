@@ -11,7 +11,7 @@ mod tap;
 
 use std::time::Duration;
 
-use mesh_six_core::names::EVENT_LOGGER;
+use mesh_six_core::{metric::Metric, names::EVENT_LOGGER};
 use mesh_six_db::{Database, DbError, dead_letters, events::EventLog, partitions, seals};
 use mesh_six_runtime::{Background, HealthState, Routes, ServiceInfo};
 use mesh_six_sidecar::subscription_router;
@@ -44,11 +44,20 @@ pub struct EventLogger {
     pub background: Background,
 }
 
+const DEAD_LETTERS: Metric =
+    Metric::gauge("mesh_six_dead_letters_waiting", &[], "Dead letters, messages that failed for good, that wait for a decision");
+const OLDEST_LETTER: Metric =
+    Metric::gauge("mesh_six_dead_letters_oldest_age_seconds", &[], "How long the oldest dead letter has waited");
+
+/// What the event logger counts itself.
+pub const METRICS: [Metric; 2] = [DEAD_LETTERS, OLDEST_LETTER];
+
 /// How often the database is asked for a sign of life and the gauges are set.
 const WATCH: Duration = Duration::from_secs(5);
 
 /// Starts the upkeep of the partitions and makes the routes. `shutdown` also ends the live tails.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
+    mesh_six_runtime::metrics::describe(&METRICS);
     let Deps { db, log, app_token, config } = deps;
     let background = Background::new(shutdown);
     let health = HealthState::new();
@@ -91,11 +100,10 @@ async fn look(db: &Database, log: &EventLog) -> Result<(), DbError> {
     let mut conn = db.conn().await?;
     let (waiting, oldest) = dead_letters::waiting(&mut conn).await?;
     let age = oldest.map_or(0, |t| (chrono::Utc::now() - t).num_seconds().max(0));
-    metrics::gauge!("mesh_six_dead_letters_waiting").set(waiting as f64);
-    metrics::gauge!("mesh_six_dead_letters_oldest_age_seconds").set(age as f64);
+    metrics::gauge!(DEAD_LETTERS.name).set(waiting as f64);
+    metrics::gauge!(OLDEST_LETTER.name).set(age as f64);
     // The daily upkeep says so in the log; the gauge must not wait for it.
-    let stray = partitions::default_rows(&mut conn).await?;
-    metrics::gauge!("mesh_six_events_default_partition_rows").set(stray as f64);
+    partitions::default_rows(&mut conn).await?;
     drop(conn);
     log.horizon().await?;
     Ok(())

@@ -14,7 +14,7 @@
 mod config;
 mod error;
 mod generator;
-mod metrics;
+pub mod metrics;
 mod model;
 mod offline;
 mod openai;

@@ -7,10 +7,11 @@
 //! Errors end as answers to the caller or the sidecar, so there are no error types of its own.
 
 mod api;
+mod census;
 mod config;
 mod dashboard;
 mod engine;
-mod metrics;
+pub mod metrics;
 mod next;
 mod outage;
 mod probes;
@@ -65,7 +66,7 @@ pub struct Orchestrator {
 
 /// Starts relay, timers and sweeps, and makes the routes.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
-    metrics::describe();
+    mesh_six_runtime::metrics::describe(&metrics::METRICS);
     let Deps { db, log, sidecar, registry, config, described, mqtt } = deps;
     let background = Background::new(shutdown);
     let health = HealthState::new();
@@ -78,6 +79,8 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
     background.spawn_restarting("timers", move || timers::run(Arc::clone(&e), stop.clone()));
     let (e, told, stop) = (Arc::clone(&engine), health.clone(), background.token());
     background.spawn_restarting("sweep", move || sweep::run(Arc::clone(&e), told.clone(), stop.clone()));
+    let (e, stop) = (Arc::clone(&engine), background.token());
+    background.spawn_restarting("census", move || census::run(Arc::clone(&e), stop.clone()));
     let results: Arc<dyn BulkHandler> = Arc::new(results::Results::new(Arc::clone(&engine)));
     let subscription = Subscription::bulk(PUBSUB, TASK_RESULTS, "/results", 100, 10);
     let routes = Routes::new()

@@ -63,7 +63,7 @@ impl Background {
 async fn caught(name: &'static str, task: impl Future<Output = ()>) -> bool {
     let returned = AssertUnwindSafe(task).catch_unwind().await.is_ok();
     if !returned {
-        counter!(PANICS, "where" => name).increment(1);
+        counter!(PANICS.name, "where" => name).increment(1);
         tracing::error!(task.name = name, "a background task panicked");
     }
     returned

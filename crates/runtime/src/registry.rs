@@ -162,7 +162,7 @@ impl Registry {
             }
             match self.sidecar.set_state(REGISTRY_INDEX, Value::from(after), condition, None).await {
                 Err(SidecarError::Conflict) => {
-                    counter!(REGISTRY_CONFLICTS).increment(1);
+                    counter!(REGISTRY_CONFLICTS.name).increment(1);
                     pause(attempt).await;
                 }
                 result => return Ok(result?),

@@ -9,6 +9,7 @@ pub mod dapr;
 pub mod delivery;
 mod limits;
 pub mod local;
+pub mod metrics;
 pub mod port;
 pub mod subscriptions;
 

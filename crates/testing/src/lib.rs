@@ -5,8 +5,10 @@
 mod container;
 mod cutting;
 mod database;
+mod http;
 pub mod launch;
 mod mosquitto;
+mod prometheus;
 pub mod rig;
 mod server;
 mod source;
@@ -21,6 +23,7 @@ pub use self::{
     cutting::CuttingProxy,
     database::TestDatabase,
     mosquitto::{Heard, Listener, Mosquitto},
+    prometheus::{Prometheus, Sample},
     server::{TestServer, temporary_folder},
     source::SHARED_SETTINGS,
     stub_model::{Call, Reply, StubModel, ToolRequest},

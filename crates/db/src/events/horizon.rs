@@ -12,8 +12,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::metrics;
-use crate::{error::DbResult, pool::Database, statement::Statement};
+use crate::{error::DbResult, metrics, pool::Database, statement::Statement};
 
 /// How often the horizon of a process with followers is looked at.
 const WATCH_PAUSE: Duration = Duration::from_secs(10);

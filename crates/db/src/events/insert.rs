@@ -11,9 +11,10 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mesh_six_core::event::{EventKey, Position, key::month};
 use uuid::Uuid;
 
-use super::{Appended, entry::Entry, metrics};
+use super::{Appended, entry::Entry};
 use crate::{
     error::{DbError, DbResult},
+    metrics,
     statement::{JsonText, Statement, Value},
 };
 

@@ -12,7 +12,6 @@ mod horizon;
 mod insert;
 mod known;
 mod log;
-mod metrics;
 mod queue;
 pub(crate) mod read;
 mod sink;

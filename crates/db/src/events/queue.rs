@@ -15,8 +15,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{insert::CHUNK, metrics, unit::Unit};
-use crate::error::{DbError, DbResult};
+use super::{insert::CHUNK, unit::Unit};
+use crate::{
+    error::{DbError, DbResult},
+    metrics,
+};
 
 /// Most events that wait for a writer.
 pub(crate) const CAPACITY: u32 = 10_000;
@@ -56,6 +59,7 @@ impl Drop for Batch<'_> {
         let mut lines = self.queue.lock();
         lines.batches -= 1;
         lines.under_way -= self.events;
+        metrics::queue_depth(lines.events + lines.under_way);
         if !lines.waiting.is_empty() {
             self.queue.arrived.notify_one();
         }
@@ -99,8 +103,7 @@ impl Queue {
         if first || lines.worth_it() {
             self.arrived.notify_one();
         }
-        drop(lines);
-        metrics::queue_depth(self.depth());
+        metrics::queue_depth(lines.events + lines.under_way);
     }
 
     /// Waits for units and takes up to a statement's worth of them.
@@ -149,12 +152,8 @@ impl Queue {
     pub(crate) fn take_all(&self) -> Vec<Unit> {
         let mut lines = self.lock();
         lines.events = 0;
+        metrics::queue_depth(lines.under_way);
         lines.waiting.drain(..).collect()
-    }
-
-    /// Events that have been taken in and not been answered.
-    pub(crate) fn depth(&self) -> usize {
-        (CAPACITY as usize).saturating_sub(self.room.available_permits())
     }
 
     /// Refuses new events and waits, bounded, until all that were taken in are answered.

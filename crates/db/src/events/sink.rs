@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{EventLog, entry::Entry, metrics, unit::BatchKey};
-use crate::error::DbError;
+use super::{EventLog, entry::Entry, unit::BatchKey};
+use crate::{error::DbError, metrics};
 
 /// Most events that wait; what comes on top is dropped.
 const CAPACITY: usize = 1_000;
@@ -122,6 +122,7 @@ impl DatabaseSink {
             }
             let excess = state.pending.len().saturating_sub(CAPACITY);
             state.pending.truncate(CAPACITY);
+            state.tell();
             excess
         };
         self.shared.drop_events(excess);
@@ -157,7 +158,9 @@ impl DatabaseSink {
         let left = {
             let mut state = self.shared.lock();
             state.closed = true;
-            std::mem::take(&mut state.pending).len() + std::mem::take(&mut state.attempted).len()
+            let left = std::mem::take(&mut state.pending).len() + std::mem::take(&mut state.attempted).len();
+            state.tell();
+            left
         };
         self.shared.drop_events(left);
     }
@@ -179,6 +182,7 @@ impl EventSink for DatabaseSink {
             let mut state = self.shared.lock();
             if !state.closed && state.pending.len() + state.attempted.len() < CAPACITY {
                 state.pending.push_back(event);
+                state.tell();
             } else {
                 drop(state);
                 return self.shared.drop_events(1);
@@ -203,7 +207,11 @@ impl Shared {
         loop {
             let batch = self.batch().await;
             self.write(batch).await;
-            self.lock().attempted.clear();
+            {
+                let mut state = self.lock();
+                state.attempted.clear();
+                state.tell();
+            }
             self.settled.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
@@ -288,6 +296,11 @@ impl Shared {
 }
 
 impl State {
+    /// How many events wait.
+    fn tell(&self) {
+        metrics::sink_depth(self.pending.len() + self.attempted.len());
+    }
+
     /// Whether the batch need not wait for more.
     fn is_due(&self) -> bool {
         self.hurry || self.pending.len() >= BATCH
@@ -296,6 +309,7 @@ impl State {
     fn take(&mut self, task: Uuid) -> Vec<Event> {
         let (taken, kept) = self.pending.drain(..).partition(|event| event.task_id == Some(task));
         self.pending = kept;
+        self.tell();
         Vec::from_iter::<VecDeque<Event>>(taken)
     }
 }

@@ -10,6 +10,7 @@ use super::{SealOptions, seal, unsealed};
 use crate::{
     clock,
     error::{DbError, DbResult},
+    metrics,
     pool::Database,
 };
 
@@ -36,6 +37,6 @@ async fn once(db: &Database, options: SealOptions) -> DbResult<()> {
     let mut conn = db.conn().await?;
     let now = clock::now(&mut conn).await?;
     let age = unsealed::oldest(&mut conn).await?.map_or(0.0, |oldest| (now - oldest).as_seconds_f64().max(0.0));
-    metrics::gauge!("mesh_six_seals_unsealed_age_seconds").set(age);
+    metrics::unsealed(age);
     sealed.map(drop)
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{DbError, DbResult},
+    metrics,
     pool::Database,
 };
 
@@ -158,8 +159,7 @@ async fn close(conn: &mut AsyncPgConnection, month: Month, wait: Duration) -> Db
 
 /// Every new head is in the process's log, which is another place than the database: it can be compared later.
 fn announce(head: Head, month: Month, kind: Kind, rows: i64) {
-    metrics::counter!("mesh_six_seals_made_total").increment(1);
-    metrics::counter!("mesh_six_sealed_rows_total").increment(rows.cast_unsigned());
+    metrics::sealed(rows);
     info!(
         seal.number = head.number,
         seal.hash = %head.hash,

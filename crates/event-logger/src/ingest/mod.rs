@@ -152,7 +152,7 @@ fn reason(error: &ApiError) -> String {
 /// Counts and logs a message that is dropped. The error's text is for the dead letter: it may quote the message.
 fn tell(delivery: &Delivery, error: &ApiError) {
     let Delivery { topic, event, .. } = delivery;
-    metrics::counter!("mesh_six_messages_refused_total", "topic" => topic.clone(), "cause" => "refused").increment(1);
+    mesh_six_sidecar::metrics::refused(topic, "refused");
     let id = shortened(&event.id, 128);
     tracing::warn!(messaging.topic = %topic, event.id = %id, field = error.field, "a message was refused");
 }

@@ -101,7 +101,7 @@ impl<'a> Record<'a> {
         self.span.record("gen_ai.usage.output_tokens", response.usage.output_tokens);
         self.span.record("gen_ai.usage.cache_read.input_tokens", response.usage.cached_input_tokens);
         self.span.record("mesh_six.cost_usd", response.usage.cost_usd);
-        self.write(&response, "ok", || conversation(&[Message::assistant(&answer.content, answer.tool_calls.clone())]));
+        self.write(&response, None, || conversation(&[Message::assistant(&answer.content, answer.tool_calls.clone())]));
     }
 
     fn failed(&mut self, kind: &'static str, message: &str, status: Option<u16>) {
@@ -117,7 +117,7 @@ impl<'a> Record<'a> {
             error: Some(error),
             ..self.response()
         };
-        self.write(&response, kind, || message.to_owned());
+        self.write(&response, Some(kind), || message.to_owned());
     }
 
     /// What call and response have in common.
@@ -133,10 +133,11 @@ impl<'a> Record<'a> {
         }
     }
 
-    fn write(&mut self, response: &LlmResponse, outcome: &'static str, content: impl FnOnce() -> String) {
+    fn write(&mut self, response: &LlmResponse, error: Option<&'static str>, content: impl FnOnce() -> String) {
         self.ended = true;
         let agent = &self.generator.context.agent_id;
-        metrics::request(agent, &self.call.model, outcome, self.started.elapsed(), &response.usage);
+        let provider = self.generator.model.provider();
+        metrics::request(agent, &self.call.model, provider, error, self.started.elapsed(), &response.usage);
         self.generator.usage.add(response.usage);
         self.generator.send(llm_response(&self.generator.context, response), "response", content);
     }

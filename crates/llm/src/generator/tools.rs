@@ -10,7 +10,7 @@ use tracing::{Instrument, field, info_span};
 
 use super::{Generator, record::millis};
 use crate::{
-    LlmError, Message, Tool, ToolCall, ToolError, ToolSpec, schema::Checker, text, tool::MAX_TOOL_OUTPUT_CHARS,
+    LlmError, Message, Tool, ToolCall, ToolError, ToolSpec, metrics, schema::Checker, text, tool::MAX_TOOL_OUTPUT_CHARS,
 };
 
 /// Tool calls of one answer that are run; the model is told that the others were not.
@@ -97,12 +97,18 @@ impl Generator {
         let outcome = timeout_at(self.deadline, execute(entry, call)).instrument(span.clone()).await;
         let duration = millis(started.elapsed());
         let result = |error: Option<&str>| tool_result(&self.context, &id, &name, error, duration);
-        let failed = |kind: &str| {
+        let counted = |outcome| {
+            let known = entry.map(|entry| entry.spec.name.as_str());
+            metrics::tool(&self.context.agent_id, known, outcome, started.elapsed());
+        };
+        let failed = |kind: &'static str| {
+            counted(kind);
             span.record("error.type", kind);
             span.record("otel.status_code", "ERROR");
         };
         let output = match outcome {
             Ok(Ok(value)) => {
+                counted("ok");
                 let output = text::cut(shown(value), MAX_TOOL_OUTPUT_CHARS);
                 self.send(result(None), "tool_output", || output.clone());
                 output

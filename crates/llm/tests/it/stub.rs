@@ -49,6 +49,10 @@ impl Stub {
         self.requests().await.iter().map(|r| r.body_json().unwrap()).collect()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.server.address().port()
+    }
+
     pub(crate) fn model(&self) -> OpenAiModel {
         model_at(&format!("{}/v1", self.server.uri()))
     }

@@ -90,13 +90,20 @@ async fn tokens_and_cost_are_counted_by_agent_and_model() {
 
     let page = handle.render();
     let whose = r#"agent="simple-agent",model="stub/model-1""#;
+    let address = r#"server_address="127.0.0.1",server_port="#;
+    let asked = format!(
+        r#"gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="stub/model-1",gen_ai_agent_name="simple-agent",{address}"{}""#,
+        stub.port(),
+    );
     for sample in [
         format!(r#"mesh_six_llm_tokens_total{{{whose},kind="input"}} 40"#),
         format!(r#"mesh_six_llm_tokens_total{{{whose},kind="output"}} 10"#),
         format!(r#"mesh_six_llm_tokens_total{{{whose},kind="cached_input"}} 16"#),
-        format!("mesh_six_llm_cost_usd{{{whose}}} 0.5"),
-        format!(r#"mesh_six_llm_request_duration_seconds_count{{{whose},outcome="ok"}} 2"#),
-        format!(r#"mesh_six_llm_request_duration_seconds_count{{{whose},outcome="server_error"}} 1"#),
+        format!("mesh_six_llm_request_cost_usd_sum{{{whose}}} 0.5"),
+        format!("gen_ai_client_operation_duration_seconds_count{{{asked}}} 2"),
+        format!(r#"gen_ai_client_operation_duration_seconds_count{{{asked},error_type="server_error"}} 1"#),
+        format!(r#"gen_ai_client_token_usage_sum{{{asked},gen_ai_token_type="input"}} 40"#),
+        format!(r#"gen_ai_client_token_usage_count{{{asked},gen_ai_token_type="output"}} 2"#),
     ] {
         assert!(page.contains(&sample), "{sample} is not in\n{page}");
     }

@@ -86,7 +86,7 @@ impl Execution {
         let status = if result.success { "finished" } else { "failed" };
         let error_type = result.error.as_ref().map(|e| e.error_type);
         cx.progress(status, Some(json!({"durationMs": result.duration_ms, "errorType": error_type})));
-        metrics::ended(&result);
+        metrics::ended(&result, self.definition.can(&result.capability));
         Some(result)
     }
 

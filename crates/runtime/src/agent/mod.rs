@@ -29,6 +29,7 @@ use serde_json::{Map, Value};
 
 pub use config::AgentConfig;
 pub use context::TaskContext;
+pub use metrics::METRICS;
 pub use service::{AgentDatabase, AgentDeps, AgentService};
 
 /// Requests that an agent works on at once, unless it says otherwise.

@@ -83,8 +83,7 @@ pub struct AgentService {
 impl AgentService {
     /// Starts the agent's background work; it registers once its sidecar delivers to it. Ends after `shutdown`.
     pub fn start(deps: AgentDeps, shutdown: CancellationToken) -> Self {
-        crate::metrics::handle();
-        metrics::describe();
+        crate::metrics::describe(&metrics::METRICS);
         let health = HealthState::new();
         let inbox = if deps.database.is_some() { "database" } else { "memory" };
         let definition = Arc::new(deps.config.apply(deps.agent.definition()).with_inbox(inbox));

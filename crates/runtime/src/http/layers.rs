@@ -53,9 +53,9 @@ pub(super) async fn observe(State(service): State<Arc<str>>, mut request: Reques
         let took = begun.elapsed();
         tracing::debug!(http.status = status, http.duration_ms = took.as_secs_f64() * 1e3, "request answered");
         let labels = [("service", service.to_string()), ("method", method.to_owned()), ("route", route)];
-        histogram!(HTTP_SECONDS, &labels).record(took);
+        histogram!(HTTP_SECONDS.name, &labels).record(took);
         let [service, method, route] = labels;
-        counter!(HTTP_REQUESTS, &[service, method, route, ("status", status.to_string())]).increment(1);
+        counter!(HTTP_REQUESTS.name, &[service, method, route, ("status", status.to_string())]).increment(1);
         answer
     }
     .instrument(span)
@@ -70,7 +70,7 @@ fn method_name(method: &Method) -> &'static str {
 
 /// A handler's panic, as an answer. Its message may hold data and stays in the log.
 pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    counter!(PANICS, "where" => "http").increment(1);
+    counter!(PANICS.name, "where" => "http").increment(1);
     HttpError(ApiError::unhandled("the request failed through a fault of this service")).into_response()
 }
 

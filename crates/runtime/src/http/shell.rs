@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ::metrics::gauge;
 use axum::{
     Json, Router,
     extract::State,
@@ -14,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{Auth, HealthState, HttpError, layers};
-use crate::metrics;
+use crate::metrics::{self, BUILD};
 
 /// How long a handler may take to begin its answer, unless its group says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -100,6 +101,7 @@ impl From<Router> for Routes {
 /// The routers must not have a fallback of their own.
 pub fn shell(service: ServiceInfo, routes: impl Into<Routes>, health: HealthState, auth: Auth) -> Router {
     metrics::handle();
+    gauge!(BUILD.name, "service" => service.name.clone(), "version" => service.version.clone()).set(1.0);
     let groups = routes.into();
     let auth = Arc::new(auth);
     let name: Arc<str> = service.name.as_str().into();

@@ -59,7 +59,7 @@ impl Connection {
         loop {
             let mut connected = false;
             let lost = self.connection(&mut connected).await;
-            gauge!(CONNECTED).set(0.0);
+            gauge!(CONNECTED.name).set(0.0);
             let Err(error) = lost else { return };
             if self.closed && self.queue.is_empty() && self.sent.is_empty() {
                 return;
@@ -96,7 +96,7 @@ impl Connection {
             match self.next(&client, &mut events, *connected).await? {
                 Event::Incoming(Incoming::ConnAck(_)) => {
                     *connected = true;
-                    gauge!(CONNECTED).set(1.0);
+                    gauge!(CONNECTED.name).set(1.0);
                     let (host, port) = self.options.broker_address();
                     tracing::info!(host, port, "connected to the MQTT broker");
                 }
@@ -107,7 +107,7 @@ impl Connection {
                 }
                 Event::Incoming(Incoming::PubAck(ack)) => {
                     self.sent.retain(|sent| sent.id != Some(ack.pkid));
-                    counter!(PUBLISHED).increment(1);
+                    counter!(PUBLISHED.name).increment(1);
                 }
                 Event::Outgoing(Outgoing::Disconnect) => return Ok(()),
                 _ => {}

@@ -8,7 +8,8 @@ mod connection;
 
 use std::{sync::Arc, time::Duration};
 
-use ::metrics::{counter, describe_counter, describe_gauge};
+use ::metrics::counter;
+use mesh_six_core::metric::Metric;
 use serde::Serialize;
 use tokio::{sync::mpsc, task::AbortHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,12 +17,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::config::MqttSettings;
 use connection::Connection;
 
-/// Messages that the broker has acknowledged.
-const PUBLISHED: &str = "mesh_six_mqtt_published_total";
-/// Messages that were given up, by cause: `queue_full`, `too_large`, `closing`.
-const DROPPED: &str = "mesh_six_mqtt_dropped_total";
-/// Whether the broker is there: 1 or 0.
-const CONNECTED: &str = "mesh_six_mqtt_connected";
+const PUBLISHED: Metric =
+    Metric::counter("mesh_six_mqtt_published_total", &[], "Messages that the MQTT broker has acknowledged");
+const DROPPED: Metric = Metric::counter(
+    "mesh_six_mqtt_dropped_total",
+    &["cause"],
+    "Messages to the MQTT broker that were given up, by cause: queue_full, too_large or closing",
+);
+const CONNECTED: Metric =
+    Metric::gauge("mesh_six_mqtt_connected", &[], "Whether the MQTT broker is connected: 1 or 0");
+
+/// All of them; only where a broker is named.
+pub const METRICS: [Metric; 3] = [PUBLISHED, DROPPED, CONNECTED];
 
 /// Messages that may wait for the broker.
 const QUEUE: usize = 1_000;
@@ -58,10 +65,7 @@ impl Mqtt {
 
     /// As [`Mqtt::start`], with room for `queue` messages.
     pub fn with_queue(settings: &MqttSettings, queue: usize) -> Self {
-        crate::metrics::handle();
-        describe_counter!(PUBLISHED, "Messages that the MQTT broker has acknowledged");
-        describe_counter!(DROPPED, "Messages to the MQTT broker that were given up, by cause");
-        describe_gauge!(CONNECTED, "Whether the MQTT broker is connected");
+        crate::metrics::describe(&METRICS);
         let (sender, receiver) = mpsc::channel(queue);
         let (closing, running) = (CancellationToken::new(), TaskTracker::new());
         let connection = Connection::new(settings, receiver, closing.clone());
@@ -93,5 +97,5 @@ impl Mqtt {
 }
 
 fn dropped(cause: &'static str, messages: usize) {
-    counter!(DROPPED, "cause" => cause).increment(u64::try_from(messages).unwrap_or(u64::MAX));
+    counter!(DROPPED.name, "cause" => cause).increment(u64::try_from(messages).unwrap_or(u64::MAX));
 }

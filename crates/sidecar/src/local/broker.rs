@@ -22,6 +22,7 @@ use crate::{
     bulk::Subscription,
     delivery::{ORIGIN_APP_ID, ORIGIN_TOPIC},
     limits::envelope,
+    metrics,
     port::{Message, SidecarError},
 };
 
@@ -71,7 +72,7 @@ impl Broker {
         let envelope = envelope(source, names::PUBSUB, message)?;
         let queues = self.queues(&topic);
         if queues.is_empty() {
-            unrouted(&topic);
+            metrics::unrouted(&topic);
             return Ok(Admitted(None));
         }
         let (share, progress) = match self.pending.open(identity) {
@@ -107,7 +108,7 @@ impl Broker {
         };
         let queues = self.queues(topic);
         if queues.is_empty() {
-            unrouted(topic);
+            metrics::unrouted(topic);
         }
         let rooms: Vec<_> = queues.iter().map_while(|q| Arc::clone(&q.room).try_acquire_owned().ok()).collect();
         if rooms.len() < queues.len() {
@@ -159,8 +160,4 @@ impl Admitted {
             }
         }
     }
-}
-
-fn unrouted(topic: &str) {
-    metrics::counter!("mesh_six_messages_unrouted_total", "topic" => topic.to_owned()).increment(1);
 }

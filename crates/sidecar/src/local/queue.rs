@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::receipt::Share;
+use crate::metrics;
 
 /// A batch ends with the message that brings it above this, so that it never exceeds what the delivery route takes,
 /// not even as base64.
@@ -144,9 +145,7 @@ impl Queue {
     }
 
     fn tell(&self, lanes: &Lanes) {
-        let labels = [("app", self.app_id.clone()), ("topic", self.topic.clone())];
-        #[expect(clippy::cast_precision_loss, reason = "a queue's bound is far below 2^52")]
-        metrics::gauge!("mesh_six_queue_depth", &labels).set((lanes.fresh.len() + lanes.later.len()) as f64);
+        metrics::depth(&self.app_id, &self.topic, lanes.fresh.len() + lanes.later.len());
         self.changed.notify_one();
     }
 }

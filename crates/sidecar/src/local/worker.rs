@@ -17,7 +17,10 @@ use super::{
     config::MeshConfig,
     queue::{Parcel, Queue},
 };
-use crate::bulk::{BulkEntry, BulkRequest, Subscription};
+use crate::{
+    bulk::{BulkEntry, BulkRequest, Subscription},
+    metrics,
+};
 
 /// Most messages in one delivery, whatever the subscription asks for.
 const MAX_BATCH: usize = 1_000;
@@ -118,8 +121,7 @@ impl Worker {
             // Without room for a dead letter the message is tried again, as Dapr does when it cannot forward it.
             Outcome::Drop => ("drop", self.broker.bury(parcel, app_id, &self.subscription).err()),
         };
-        let labels = [("app", app_id.to_owned()), ("topic", topic.to_owned()), ("outcome", label.to_owned())];
-        metrics::counter!("mesh_six_messages_delivered_total", &labels).increment(1);
+        metrics::delivered(app_id, topic, label);
         if let Some(mut parcel) = again {
             parcel.tries = parcel.tries.saturating_add(1);
             let due = Instant::now() + self.config.pause(app_id, parcel.tries);
@@ -128,8 +130,6 @@ impl Worker {
     }
 
     fn in_flight(&self, count: usize) {
-        let labels = [("app", self.queue.app_id().to_owned()), ("topic", self.queue.topic().to_owned())];
-        #[expect(clippy::cast_precision_loss, reason = "a batch has at most a thousand entries")]
-        metrics::gauge!("mesh_six_queue_in_flight", &labels).set(count as f64);
+        metrics::in_flight(self.queue.app_id(), self.queue.topic(), count);
     }
 }

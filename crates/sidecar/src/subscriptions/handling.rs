@@ -14,6 +14,7 @@ use crate::{
     bulk::{BulkEntry, BulkRequest, Status, Subscription},
     cloud_event::CloudEvent,
     delivery::{BulkHandler, Delivery, wrap_bytes},
+    metrics,
 };
 
 /// One entry as it came.
@@ -133,8 +134,7 @@ pub(super) async fn handle(handler: &dyn BulkHandler, entries: &[Incoming]) -> V
         }
     }
     for (entry, status) in entries.iter().zip(&statuses) {
-        let labels = [("topic", entry.topic.clone()), ("status", status.as_str().to_owned())];
-        metrics::counter!("mesh_six_messages_received_total", &labels).increment(1);
+        metrics::received(&entry.topic, *status);
     }
     statuses
 }
@@ -197,7 +197,6 @@ async fn stored_or_later(topic: &str, cause: &'static str, store: impl Future<Ou
     if !stored {
         return Status::Retry;
     }
-    let labels = [("topic", topic.to_owned()), ("cause", cause.to_owned())];
-    metrics::counter!("mesh_six_messages_refused_total", &labels).increment(1);
+    metrics::refused(topic, cause);
     Status::Drop
 }

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Json, Router,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -147,17 +147,31 @@ async fn chat(State(script): State<Shared>, headers: HeaderMap, Json(body): Json
             (None, None) => Reply::text("stub answer"),
         }
     };
-    while let Reply::After(delay, then) = reply {
-        tokio::time::sleep(delay).await;
-        reply = *then;
+    let mut cost = None;
+    loop {
+        reply = match reply {
+            Reply::After(delay, then) => {
+                tokio::time::sleep(delay).await;
+                *then
+            }
+            Reply::Costing(dollars, then) => {
+                cost = Some(dollars);
+                *then
+            }
+            _ => break,
+        };
     }
-    match reply {
+    let mut response = match reply {
         Reply::Text(content) => complete(&script, &call, &json!({"role": "assistant", "content": content}), "stop"),
         Reply::Tools(tools) => complete(&script, &call, &reply::tool_message(&tools), "tool_calls"),
         Reply::Status { code, retry_after } => refuse(code, retry_after),
         Reply::Garbage => (StatusCode::OK, "<html>not what you wanted").into_response(),
-        Reply::Hang | Reply::After(..) => std::future::pending().await,
+        Reply::Hang | Reply::After(..) | Reply::Costing(..) => std::future::pending().await,
+    };
+    if let Some(cost) = cost.and_then(|dollars| HeaderValue::from_str(&dollars.to_string()).ok()) {
+        response.headers_mut().insert("x-litellm-response-cost", cost);
     }
+    response
 }
 
 fn complete(script: &Mutex<Script>, call: &Call, message: &Value, finish_reason: &str) -> Response {

@@ -33,6 +33,8 @@ pub enum Reply {
     Hang,
     /// Another reply, after some time.
     After(Duration, Box<Reply>),
+    /// Another reply, with what it cost in US dollars, as `LiteLLM` tells it.
+    Costing(f64, Box<Reply>),
 }
 
 impl Reply {
@@ -54,6 +56,12 @@ impl Reply {
     /// An error answer without `Retry-After`.
     pub fn status(code: u16) -> Self {
         Self::Status { code, retry_after: None }
+    }
+
+    /// This reply, with its cost in US dollars.
+    #[must_use]
+    pub fn costing(self, dollars: f64) -> Self {
+        Self::Costing(dollars, Box::new(self))
     }
 
     /// This reply, but later.
