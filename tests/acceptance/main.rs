@@ -14,4 +14,5 @@ mod outage;
 mod readme;
 mod start_and_stop;
 mod story;
+mod traces;
 mod verify;

@@ -15,6 +15,7 @@ pub mod parse;
 pub mod roster;
 pub mod scoring;
 pub mod sink;
+pub mod span;
 pub mod task;
 pub mod text;
 pub mod time;

@@ -34,7 +34,8 @@ const STRAY: Metric = Metric::gauge(
 const UNSEALED: Metric =
     Metric::gauge("mesh_six_seals_unsealed_age_seconds", &[], "Age of the oldest event that no seal covers");
 const SEALS: Metric = Metric::counter("mesh_six_seals_made_total", &[], "Seals that this process has made");
-const SEALED: Metric = Metric::counter("mesh_six_sealed_rows_total", &[], "Events that the seals of this process cover");
+const SEALED: Metric =
+    Metric::counter("mesh_six_sealed_rows_total", &[], "Events that the seals of this process cover");
 
 /// All of them.
 pub const METRICS: [Metric; 11] =

@@ -120,6 +120,7 @@ diesel::table! {
         next_at -> Timestamptz,
         created_at -> Timestamptz,
         finished_at -> Nullable<Timestamptz>,
+        traceparent -> Nullable<Text>,
     }
 }
 

@@ -44,8 +44,11 @@ pub struct EventLogger {
     pub background: Background,
 }
 
-const DEAD_LETTERS: Metric =
-    Metric::gauge("mesh_six_dead_letters_waiting", &[], "Dead letters, messages that failed for good, that wait for a decision");
+const DEAD_LETTERS: Metric = Metric::gauge(
+    "mesh_six_dead_letters_waiting",
+    &[],
+    "Dead letters, messages that failed for good, that wait for a decision",
+);
 const OLDEST_LETTER: Metric =
     Metric::gauge("mesh_six_dead_letters_oldest_age_seconds", &[], "How long the oldest dead letter has waited");
 

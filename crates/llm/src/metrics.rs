@@ -57,10 +57,7 @@ pub const METRICS: [Metric; 5] = [DURATION, USAGE, TOKENS, COST, TOOL];
 
 /// Buckets that suit no other metric: those that OpenTelemetry's conventions advise, and cents.
 pub const BUCKETS: [(&str, &[f64]); 3] = [
-    (
-        DURATION.name,
-        &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92],
-    ),
+    (DURATION.name, &[0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]),
     (USAGE.name, &[1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0]),
     (COST.name, &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0]),
 ];

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use mesh_six_core::task::{TaskResult, TaskStatus};
+use mesh_six_core::{
+    span::set_parent,
+    task::{TaskResult, TaskStatus},
+};
 use mesh_six_db::{
     Database, DbResult,
     events::EventLog,
@@ -13,6 +16,7 @@ use mesh_six_db::{
 use mesh_six_runtime::{HttpError, Mqtt, Registry};
 use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field};
 use uuid::Uuid;
 
 use crate::{
@@ -100,18 +104,42 @@ impl Engine {
         self.log.wake();
     }
 
-    /// Takes over the answer that `key` names; see [`tasks::accept`].
+    /// Takes over the answer that `key` names; see [`tasks::accept`]. `traceparent` names the span that brought it.
     pub(crate) async fn accept(
         &self,
         key: &InboxKey,
         message: Option<&TaskResult>,
         believe: bool,
+        traceparent: Option<&str>,
     ) -> DbResult<Verdict> {
+        let span = tracing::info_span!(
+            "accept_result",
+            otel.status_code = field::Empty,
+            task.id = %key.task_id,
+            task.attempt = key.attempt,
+            agent.id = key.agent_id,
+            task.verdict = field::Empty,
+        );
+        if let Some(traceparent) = traceparent {
+            set_parent(&span, traceparent);
+        }
+        let accepting = async {
+            let verdict = self.take_over(key, message, believe).await;
+            let span = Span::current();
+            match &verdict {
+                Ok(verdict) => span.record("task.verdict", metrics::result(*verdict)),
+                Err(_) => span.record("otel.status_code", "ERROR"),
+            };
+            verdict
+        };
+        accepting.instrument(span).await
+    }
+
+    async fn take_over(&self, key: &InboxKey, message: Option<&TaskResult>, believe: bool) -> DbResult<Verdict> {
         let mut conn = self.db.conn().await?;
         let change = tasks::accept(&mut conn, key, message, believe, self.claimant).await?;
         drop(conn);
         let verdict = self.follow(key.task_id, change);
-        metrics::result(verdict);
         if let Verdict::Rejected(reason) = verdict {
             let (attempt, agent) = (key.attempt, &key.agent_id);
             let reason = reason.as_str();

@@ -32,7 +32,11 @@ const RESULTS: Metric = Metric::counter(
 const OPEN: Metric = Metric::gauge("mesh_six_tasks_open", &[], "Tasks that have not ended");
 const WAITING: Metric =
     Metric::gauge("mesh_six_outbox_waiting", &[], "Messages in the outbox that are not published yet");
-const OLDEST: Metric = Metric::gauge("mesh_six_outbox_oldest_age_seconds", &[], "Age of the oldest message in the outbox that is not published yet");
+const OLDEST: Metric = Metric::gauge(
+    "mesh_six_outbox_oldest_age_seconds",
+    &[],
+    "Age of the oldest message in the outbox that is not published yet",
+);
 const PUBLISHED: Metric = Metric::counter(
     "mesh_six_outbox_published_total",
     &["outcome"],
@@ -41,11 +45,8 @@ const PUBLISHED: Metric = Metric::counter(
 const RESENT: Metric =
     Metric::counter("mesh_six_outbox_resent_total", &[], "Requests sent again because they had not arrived");
 const ROUTING: Metric = Metric::histogram("mesh_six_routing_seconds", &[], "Time to score the agents for a task");
-const AGENTS: Metric = Metric::gauge(
-    "mesh_six_agents",
-    &["status"],
-    "Agents in the registry, by status: online, degraded or offline",
-);
+const AGENTS: Metric =
+    Metric::gauge("mesh_six_agents", &["status"], "Agents in the registry, by status: online, degraded or offline");
 
 /// All of them.
 pub const METRICS: [Metric; 12] =
@@ -77,7 +78,8 @@ pub(crate) fn changed(change: &Change) {
     counter!(ENDED.name, "capability" => CAPABILITIES.of(&change.capability), "outcome" => outcome).increment(1);
 }
 
-pub(crate) fn result(verdict: Verdict) {
+/// Counts a result that was looked at and gives the verdict's name.
+pub(crate) fn result(verdict: Verdict) -> &'static str {
     let verdict = match verdict {
         Verdict::Completed | Verdict::Failed | Verdict::Cancelled | Verdict::Retry => "accepted",
         Verdict::Rejected(reason) => reason.as_str(),
@@ -85,6 +87,7 @@ pub(crate) fn result(verdict: Verdict) {
         Verdict::Unknown => "unknown_task",
     };
     counter!(RESULTS.name, "verdict" => verdict).increment(1);
+    verdict
 }
 
 pub(crate) fn published(outcome: &'static str) {

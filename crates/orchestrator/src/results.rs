@@ -43,7 +43,8 @@ impl Results {
         };
         // Only what the agent itself sent may be believed without its inbox, and only if it has none.
         let believe = delivery.event.source == result.agent_id && !self.keeps_inbox(&result.agent_id).await;
-        match self.engine.accept(&InboxKey::of_result(&result), Some(&result), believe).await {
+        let (key, traceparent) = (InboxKey::of_result(&result), delivery.traceparent.as_deref());
+        match self.engine.accept(&key, Some(&result), believe, traceparent).await {
             Ok(_) => Status::Success,
             Err(error) if error.is_transient() => Status::Retry,
             Err(error) => self.refuse(delivery, &error.into()).await,

@@ -7,7 +7,10 @@ use std::{
 };
 
 use mesh_six_core::ApiError;
-use mesh_six_db::{DbResult, inbox, outbox, tasks};
+use mesh_six_db::{
+    DbResult, inbox, outbox,
+    tasks::{self, Untaken},
+};
 use mesh_six_runtime::HealthState;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -55,9 +58,9 @@ async fn sweep(engine: &Engine, health: &HealthState, judge: bool) -> DbResult<(
         let mut conn = engine.db.conn().await?;
         tasks::untaken(&mut conn, BATCH).await?
     };
-    for key in untaken {
+    for Untaken { key, traceparent } in untaken {
         // A row that cannot be taken must not keep the others waiting.
-        if let Err(error) = engine.accept(&key, None, false).await {
+        if let Err(error) = engine.accept(&key, None, false, traceparent.as_deref()).await {
             if error.is_transient() {
                 return Err(error);
             }

@@ -11,6 +11,7 @@ mod limits;
 pub mod local;
 pub mod metrics;
 pub mod port;
+mod spans;
 pub mod subscriptions;
 
 pub use bulk::{Status, Subscription};

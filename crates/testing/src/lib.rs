@@ -8,12 +8,14 @@ mod database;
 mod http;
 pub mod launch;
 mod mosquitto;
+mod otlp;
 mod prometheus;
 pub mod rig;
 mod server;
 mod source;
 mod standby;
 mod stub_model;
+mod task_trace;
 mod template;
 mod url;
 mod wait;
@@ -23,9 +25,11 @@ pub use self::{
     cutting::CuttingProxy,
     database::TestDatabase,
     mosquitto::{Heard, Listener, Mosquitto},
+    otlp::{OtlpReceiver, ReceivedSpan, Trace},
     prometheus::{Prometheus, Sample},
     server::{TestServer, temporary_folder},
     source::SHARED_SETTINGS,
     stub_model::{Call, Reply, StubModel, ToolRequest},
+    task_trace::{TaskTrace, is_of_sidecar},
     wait::{free_port, wait_for, wait_until},
 };

@@ -34,8 +34,7 @@ impl Prometheus {
     /// Prometheus on the machine.
     pub async fn scraping(targets: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("no folder for Prometheus: {error}"));
-        let mut text =
-            format!("global: {{scrape_interval: {EVERY}, scrape_timeout: {EVERY}}}\nscrape_configs:\n");
+        let mut text = format!("global: {{scrape_interval: {EVERY}, scrape_timeout: {EVERY}}}\nscrape_configs:\n");
         for (job, address) in targets {
             // Writing into a text cannot fail.
             let _ = writeln!(text, "  - job_name: {job}\n    static_configs: [{{targets: ['{address}']}}]");

@@ -21,16 +21,22 @@ struct AcceptRow {
 }
 
 /// Takes `request` in for `agent`, if an open attempt names both and its deadline has not passed. Idempotent:
-/// a request that is done already only becomes due for publishing again.
-pub async fn accept(conn: &mut AsyncPgConnection, request: &TaskRequest, agent: &str) -> DbResult<Accepted> {
+/// a request that is done already only becomes due for publishing again. `traceparent` names the span that delivered
+/// it, if it was delivered in a trace.
+pub async fn accept(
+    conn: &mut AsyncPgConnection,
+    request: &TaskRequest,
+    agent: &str,
+    traceparent: Option<&str>,
+) -> DbResult<Accepted> {
     let body = json(request)?;
     let row: AcceptRow = Statement::named(
         "WITH open AS (
             SELECT deadline_at FROM task_attempts
             WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND outcome IS NULL AND deadline_at > now()
         ), added AS (
-            INSERT INTO agent_inbox (task_id, attempt, agent_id, priority, request, deadline_at)
-            SELECT $1, $2, $3, $4, $5, deadline_at FROM open
+            INSERT INTO agent_inbox (task_id, attempt, agent_id, priority, request, deadline_at, traceparent)
+            SELECT $1, $2, $3, $4, $5, deadline_at, $6 FROM open
             ON CONFLICT DO NOTHING RETURNING task_id
         ), again AS (
             UPDATE agent_inbox SET state = 'done', next_at = now()
@@ -44,6 +50,7 @@ pub async fn accept(conn: &mut AsyncPgConnection, request: &TaskRequest, agent: 
             Value::Text(agent),
             Value::Int(request.priority),
             Value::Document(JsonText(&body)),
+            Value::OptionalText(traceparent),
         ],
     )
     .get_result(conn)

@@ -68,6 +68,8 @@ pub struct Claim {
     pub request: TaskRequest,
     /// Time left until the attempt's deadline.
     pub remaining: Duration,
+    /// The span that delivered it, if it was delivered in a trace.
+    pub traceparent: Option<String>,
 }
 
 /// How a running row stands when its lease is renewed.
@@ -103,6 +105,8 @@ pub struct Unpublished {
     pub result: TaskResult,
     /// How often publishing was tried before.
     pub tries: i32,
+    /// The span that made it, or what is known of its trace.
+    pub traceparent: Option<String>,
 }
 
 fn json<T: serde::Serialize>(value: &T) -> DbResult<String> {

@@ -18,6 +18,8 @@ struct ResultRow {
     result: Value,
     #[diesel(sql_type = sql_types::Integer)]
     tries: i32,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    traceparent: Option<String>,
 }
 
 /// Up to `limit` results of `agent` that are due for publishing. They are not due for anybody again before
@@ -37,14 +39,16 @@ pub async fn unpublished(
         ) AS due
         WHERE agent_inbox.task_id = due.task_id AND agent_inbox.attempt = due.attempt
             AND agent_inbox.agent_id = due.agent_id
-        RETURNING agent_inbox.result, agent_inbox.tries - 1 AS tries",
+        RETURNING agent_inbox.result, agent_inbox.tries - 1 AS tries, agent_inbox.traceparent",
         &[Put::Text(agent), Put::Long(count(limit)), Put::Long(millis(lease))],
     )
     .load(conn)
     .await?;
     Ok(rows
         .into_iter()
-        .filter_map(|row| Some(Unpublished { result: readable(row.result)?, tries: row.tries }))
+        .filter_map(|row| {
+            Some(Unpublished { result: readable(row.result)?, tries: row.tries, traceparent: row.traceparent })
+        })
         .collect())
 }
 

@@ -24,6 +24,8 @@ struct ClaimRow {
     remaining_ms: i64,
     #[diesel(sql_type = sql_types::Timestamptz)]
     created_at: DateTime<Utc>,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    traceparent: Option<String>,
 }
 
 /// Gives `owner` up to `limit` queued requests of `agent`, the most urgent first, then the oldest. Requests
@@ -47,7 +49,7 @@ pub async fn claim(
         ) AS next
         WHERE agent_inbox.task_id = next.task_id AND agent_inbox.attempt = next.attempt
             AND agent_inbox.agent_id = next.agent_id
-        RETURNING agent_inbox.request, agent_inbox.created_at,
+        RETURNING agent_inbox.request, agent_inbox.created_at, agent_inbox.traceparent,
             ceil(extract(epoch FROM agent_inbox.deadline_at - clock_timestamp()) * 1000)::bigint AS remaining_ms",
         &[Put::Text(agent), Put::Id(owner), Put::Long(count(limit)), Put::Long(millis(lease))],
     )
@@ -56,7 +58,9 @@ pub async fn claim(
     let mut claims = Vec::with_capacity(rows.len());
     for row in rows {
         let remaining = Duration::from_millis(u64::try_from(row.remaining_ms).unwrap_or(0));
-        claims.extend(readable(row.request).map(|request| (row.created_at, Claim { request, remaining })));
+        let traceparent = row.traceparent;
+        let claim = readable(row.request).map(|request| Claim { request, remaining, traceparent });
+        claims.extend(claim.map(|claim| (row.created_at, claim)));
     }
     // An UPDATE returns its rows in no particular order.
     claims.sort_by(|(a_at, a), (b_at, b)| (b.request.priority, *a_at).cmp(&(a.request.priority, *b_at)));
@@ -106,19 +110,20 @@ struct FinishRow {
 /// Writes `result`, its `task.result` event and `pending`, the task's model and tool events, in one
 /// transaction, if the row is still `owner`'s. The attempt's row is locked first, which the orchestrator's
 /// deadline check locks too, so that a result is either in time for both or late for both. Calling it again
-/// after a lost connection writes nothing twice.
+/// after a lost connection writes nothing twice. `traceparent` names the span that made the result, if there is one.
 pub async fn finish(
     conn: &mut AsyncPgConnection,
     owner: Uuid,
     result: &TaskResult,
     pending: &[Event],
+    traceparent: Option<&str>,
 ) -> DbResult<Finished> {
     let body = json(result)?;
     conn.transaction::<_, DbError, _>(async |conn| {
         let open = attempt_is_open(conn, result).await?;
         let written = Statement::named(
             "UPDATE agent_inbox SET state = 'done', result = $5, result_hash = $6, late = $7, finished_at = now(),
-                lease_until = NULL, next_at = now()
+                lease_until = NULL, next_at = now(), traceparent = coalesce($8, traceparent)
             WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND claimed_by = $4 AND state = 'running'",
             &[
                 Put::Id(result.task_id),
@@ -128,6 +133,7 @@ pub async fn finish(
                 Put::Document(JsonText(&body)),
                 Put::Text(&result.result_hash),
                 Put::Bool(!open),
+                Put::OptionalText(traceparent),
             ],
         )
         .execute(conn)

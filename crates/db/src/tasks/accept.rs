@@ -183,15 +183,28 @@ async fn mark_taken(conn: &mut AsyncPgConnection, key: &InboxKey) -> DbResult<()
     Ok(())
 }
 
+/// An answer that nobody has taken over yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untaken {
+    /// Which one.
+    pub key: InboxKey,
+    /// The span that made it, if it was made in a trace.
+    pub traceparent: Option<String>,
+}
+
 /// Answers that nobody has taken over yet, oldest first: those whose message was lost.
-pub async fn untaken(conn: &mut AsyncPgConnection, limit: i64) -> DbResult<Vec<InboxKey>> {
-    let rows: Vec<(uuid::Uuid, i32, String)> = inbox::table
+pub async fn untaken(conn: &mut AsyncPgConnection, limit: i64) -> DbResult<Vec<Untaken>> {
+    let rows: Vec<(uuid::Uuid, i32, String, Option<String>)> = inbox::table
         .filter(inbox::result.is_not_null())
         .filter(inbox::taken_at.is_null())
         .order(inbox::finished_at.asc())
         .limit(limit)
-        .select((inbox::task_id, inbox::attempt, inbox::agent_id))
+        .select((inbox::task_id, inbox::attempt, inbox::agent_id, inbox::traceparent))
         .load(conn)
         .await?;
-    Ok(rows.into_iter().map(|(task_id, attempt, agent_id)| InboxKey { task_id, attempt, agent_id }).collect())
+    let untaken = rows.into_iter().map(|(task_id, attempt, agent_id, traceparent)| Untaken {
+        key: InboxKey { task_id, attempt, agent_id },
+        traceparent,
+    });
+    Ok(untaken.collect())
 }

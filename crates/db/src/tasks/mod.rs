@@ -16,7 +16,7 @@ mod query;
 mod retry;
 mod submit;
 
-pub use accept::{accept, untaken};
+pub use accept::{Untaken, accept, untaken};
 pub use cancel::cancel;
 pub use change::{Change, FailedAttempt, Verdict};
 pub use due::{Due, claim_due, next_due};

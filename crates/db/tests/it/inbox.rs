@@ -58,7 +58,7 @@ impl Rig {
     }
 
     async fn accept(&self, request: &TaskRequest) -> Accepted {
-        inbox::accept(&mut self.db.conn().await.unwrap(), request, AGENT).await.unwrap()
+        inbox::accept(&mut self.db.conn().await.unwrap(), request, AGENT, None).await.unwrap()
     }
 
     async fn claim(&self, owner: Uuid, limit: usize) -> Vec<Claim> {
@@ -66,7 +66,7 @@ impl Rig {
     }
 
     async fn finish(&self, owner: Uuid, result: &TaskResult, events: &[Event]) -> Finished {
-        inbox::finish(&mut self.db.conn().await.unwrap(), owner, result, events).await.unwrap()
+        inbox::finish(&mut self.db.conn().await.unwrap(), owner, result, events, None).await.unwrap()
     }
 
     async fn renew(&self, request: &TaskRequest, owner: Uuid) -> Renewed {
@@ -130,7 +130,7 @@ async fn only_what_an_open_attempt_expects_is_accepted_and_only_once() {
     assert_eq!(rig.accept(&other_attempt).await, Accepted::NotExpected, "unknown attempt");
     let elsewhere = rig.dispatched(5, 60).await;
     let mut conn = rig.db.conn().await.unwrap();
-    let accepted = inbox::accept(&mut conn, &elsewhere, "other-agent").await.unwrap();
+    let accepted = inbox::accept(&mut conn, &elsewhere, "other-agent", None).await.unwrap();
     assert_eq!(accepted, Accepted::NotExpected, "another agent's");
     let past = rig.dispatched(5, -1).await;
     assert_eq!(rig.accept(&past).await, Accepted::NotExpected, "deadline passed");
@@ -234,7 +234,9 @@ async fn a_deadline_check_and_a_result_wait_for_each_other() {
     let db = rig.db.clone();
     let result = answer(&request);
     let finishing =
-        tokio::spawn(async move { inbox::finish(&mut db.conn().await.unwrap(), owner, &result, &[]).await.unwrap() });
+        tokio::spawn(
+            async move { inbox::finish(&mut db.conn().await.unwrap(), owner, &result, &[], None).await.unwrap() },
+        );
     let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'
         AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
     mesh_six_testing::wait_until(Duration::from_secs(10), async || {

@@ -34,6 +34,8 @@ pub struct Generator {
     pub capture_content: bool,
     /// Whose content it is, for erasure by user.
     pub user_id: Option<String>,
+    /// What names the work in its trace, for requests where no traces are collected; with none a new one.
+    pub traceparent: Option<String>,
     /// How often and how patiently a failed request is repeated.
     pub retry: RetryPolicy,
     /// What all requests used; clones of this generator share it.
@@ -74,6 +76,7 @@ impl Generator {
             deadline,
             capture_content: false,
             user_id: None,
+            traceparent: None,
             retry: RetryPolicy::default(),
             usage: UsageCounter::default(),
         }
@@ -115,7 +118,7 @@ impl Generator {
             tools: Vec::new(),
             response_schema: None,
             timeout: self.retry.request_timeout,
-            traceparent: Some(self.context.trace_id.to_traceparent()),
+            traceparent: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use mesh_six_core::{
         catalogue::{LlmCall, LlmResponse, llm_call, llm_response},
     },
     id::new_id,
+    span::traceparent_of,
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
@@ -21,11 +22,13 @@ impl Generator {
     /// Exactly one real request.
     pub(super) async fn request_once(
         &self,
-        request: &ChatRequest,
+        request: &mut ChatRequest,
         step: u32,
         attempt: u32,
     ) -> Result<ChatResponse, LlmError> {
         let record = Record::begin(self, request, step, attempt);
+        let around = || self.traceparent.clone().unwrap_or_else(|| self.context.trace_id.to_traceparent());
+        request.traceparent = Some(traceparent_of(&record.span).unwrap_or_else(around));
         let answer = self.model.chat(request).instrument(record.span.clone());
         // A model that does not keep its time must not take the task's.
         let outcome = match timeout(request.timeout, answer).await {

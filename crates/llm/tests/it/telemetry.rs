@@ -6,11 +6,15 @@ use std::{
 };
 
 use metrics_exporter_prometheus::PrometheusBuilder;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tracing::Instrument;
 use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
 use wiremock::ResponseTemplate;
 
-use crate::stub::{Stub, question, says};
+use crate::{
+    stub::{Stub, question, says, wants},
+    tools::{Does, Lookup, prompt},
+};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -75,6 +79,64 @@ async fn a_span_tells_what_a_request_used_and_no_line_tells_what_was_said() {
             assert!(!line.to_string().contains(word), "{word} in {line}");
         }
     }
+}
+
+#[tokio::test]
+async fn requests_and_tools_are_below_the_span_of_whoever_asks() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_max_level(tracing::Level::INFO)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let stub =
+        Stub::start(vec![wants(&[("lookup", json!({"word": "x"})), ("invented", json!({}))]), says("done")]).await;
+    let (generator, _) = stub.generator();
+    let prompt = prompt(vec![Lookup::new("lookup", Does::Answer(json!("y")))], 2);
+    generator.text(prompt).instrument(tracing::info_span!("invoke_agent")).await.unwrap();
+
+    let text = log.text();
+    let closed = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let closed: Vec<Value> = closed.filter(|line| line["fields"]["message"] == "close").collect();
+    let named = |name: &str| closed.iter().filter(|line| line["span"]["name"] == name).collect::<Vec<_>>();
+    for (name, count) in [("chat", 2), ("execute_tool", 2)] {
+        let spans = named(name);
+        assert_eq!(spans.len(), count, "{name}: {text}");
+        for span in spans {
+            let above: Vec<_> = span["spans"].as_array().unwrap().iter().map(|span| &span["name"]).collect();
+            assert_eq!(above, ["invoke_agent", name], "{span}");
+        }
+    }
+    let [answered, unknown] = named("execute_tool")[..] else { panic!("two tools") };
+    assert_eq!(answered["span"]["otel.name"], "execute_tool lookup");
+    assert_eq!(answered["span"]["gen_ai.tool.name"], "lookup");
+    assert_eq!(
+        (&unknown["span"]["error.type"], &unknown["span"]["otel.status_code"]),
+        (&"tool_error".into(), &"ERROR".into())
+    );
+}
+
+#[tokio::test]
+async fn tools_are_counted_and_those_that_the_model_made_up_are_one() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let made_up: Vec<String> = (0..30).map(|n| format!("invented_{n}")).collect();
+    let mut calls: Vec<(&str, Value)> = made_up.iter().map(|name| (name.as_str(), json!({}))).collect();
+    calls.push(("lookup", json!({"word": "x"})));
+    let stub = Stub::start(vec![wants(&calls), says("done")]).await;
+    let (generator, _) = stub.generator();
+    let prompt = prompt(vec![Lookup::new("lookup", Does::Answer(json!("y")))], 2);
+    generator.text(prompt).await.unwrap();
+    let page = handle.render();
+    for (tool, outcome, count) in [("lookup", "ok", 1), ("other", "tool_error", 30)] {
+        let labels = format!(r#"agent="simple-agent",tool="{tool}",outcome="{outcome}""#);
+        let sample = format!("mesh_six_tool_call_duration_seconds_count{{{labels}}} {count}");
+        assert!(page.contains(&sample), "{sample} is not in\n{page}");
+    }
+    assert!(!page.contains("invented"), "the model cannot make series");
 }
 
 #[tokio::test]

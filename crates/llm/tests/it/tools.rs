@@ -20,7 +20,7 @@ use tokio::{sync::Barrier, time::Instant};
 use crate::stub::{Stub, check_pairs, says, wants};
 
 /// What a test's tool does with its `word`.
-enum Does {
+pub(crate) enum Does {
     Answer(Value),
     Fail,
     Hang,
@@ -30,14 +30,14 @@ enum Does {
     Alone(AtomicUsize),
 }
 
-struct Lookup {
+pub(crate) struct Lookup {
     name: &'static str,
     does: Does,
     calls: AtomicUsize,
 }
 
 impl Lookup {
-    fn new(name: &'static str, does: Does) -> Arc<Self> {
+    pub(crate) fn new(name: &'static str, does: Does) -> Arc<Self> {
         Arc::new(Self { name, does, calls: AtomicUsize::new(0) })
     }
 }
@@ -79,7 +79,7 @@ impl Tool for Lookup {
     }
 }
 
-fn prompt(tools: Vec<Arc<Lookup>>, max_steps: u32) -> Prompt {
+pub(crate) fn prompt(tools: Vec<Arc<Lookup>>, max_steps: u32) -> Prompt {
     let tools = tools.into_iter().map(|t| t as Arc<dyn Tool>).collect();
     Prompt { system: "Use the tools.".to_owned(), user: "What is the sky?".to_owned(), tools, max_steps }
 }

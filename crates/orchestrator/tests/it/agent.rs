@@ -110,7 +110,7 @@ impl FakeAgent {
         let until = Instant::now() + LONG;
         loop {
             let mut conn = self.db.conn().await.unwrap();
-            if inbox::finish(&mut conn, self.owner, result, &[]).await.unwrap() != Finished::Fenced {
+            if inbox::finish(&mut conn, self.owner, result, &[], None).await.unwrap() != Finished::Fenced {
                 return;
             }
             assert!(Instant::now() < until, "the request was never claimed");
@@ -158,7 +158,7 @@ impl BulkHandler for FakeAgent {
                     statuses.push(Status::Retry);
                     continue;
                 };
-                if inbox::accept(&mut conn, &request, &self.name).await.is_err() {
+                if inbox::accept(&mut conn, &request, &self.name, None).await.is_err() {
                     statuses.push(Status::Retry);
                     continue;
                 }

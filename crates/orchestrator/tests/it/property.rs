@@ -104,7 +104,7 @@ impl Story {
     /// The agent takes attempt `attempt` into its inbox and begins.
     async fn receive(&self, conn: &mut Conn, attempt: usize) {
         let request = TaskRequest { attempt: number(attempt), ..self.request.clone() };
-        inbox::accept(conn, &request, AGENTS[attempt]).await.unwrap();
+        inbox::accept(conn, &request, AGENTS[attempt], None).await.unwrap();
         inbox::claim(conn, AGENTS[attempt], self.owner, 100, Duration::from_mins(1)).await.unwrap();
     }
 
@@ -129,7 +129,7 @@ impl Story {
         let id = self.task.to_string();
         match *step {
             Step::Finish { attempt, success } if attempt <= newest => {
-                inbox::finish(conn, self.owner, &self.result(attempt, attempt, success), &[]).await.unwrap();
+                inbox::finish(conn, self.owner, &self.result(attempt, attempt, success), &[], None).await.unwrap();
             }
             Step::Message { attempt } if attempt <= newest => {
                 let stored = "SELECT result->>'success' FROM agent_inbox WHERE task_id::text = $1 AND attempt = $2";
@@ -162,7 +162,7 @@ impl Story {
                 self.note(&change);
             }
             Step::Sweep => {
-                for key in tasks::untaken(conn, 100).await.unwrap() {
+                for tasks::Untaken { key, .. } in tasks::untaken(conn, 100).await.unwrap() {
                     let change = tasks::accept(conn, &key, None, false, self.claimant).await.unwrap();
                     self.note(&change);
                 }

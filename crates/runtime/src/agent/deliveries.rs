@@ -65,7 +65,7 @@ impl Deliveries {
             Ok(request) => request,
             Err(error) => return self.drop_it(self.rejected(delivery, &error).await),
         };
-        match self.inbox.accept(&request).await {
+        match self.inbox.accept(&request, delivery.traceparent.as_deref()).await {
             Ok(Accepted::Queued) => {
                 self.queued.notify_one();
                 self.answer("queued", Status::Success)

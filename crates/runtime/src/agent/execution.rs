@@ -5,21 +5,20 @@ use std::{sync::Arc, time::Duration};
 use mesh_six_core::{
     ErrorType, EventSink,
     event::catalogue::CallContext,
+    span::{set_parent, traceparent_of},
     task::{TaskError, TaskRequest, TaskResult},
 };
 use mesh_six_llm::{ChatModel, Generator};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
+use tracing::{Instrument, Span, field};
 
 use super::{
     Agent, AgentDefinition, TaskContext,
     metrics::{self, InFlight},
     progress::{Notes, Progress, ToolNotes},
 };
-use crate::telemetry;
-
 /// How long a handler that was told to stop is waited for, so that its last events are known.
 const STOPPING: Duration = Duration::from_secs(1);
 
@@ -34,6 +33,13 @@ pub(super) enum Interrupt {
     GivenUp,
 }
 
+/// One request's work as a span.
+pub(super) struct Traced {
+    span: Span,
+    /// What names the span; where no traces are collected, what names its parent.
+    pub(super) traceparent: String,
+}
+
 /// Everything that a handler needs, for all requests.
 pub(super) struct Execution {
     pub(super) agent: Arc<dyn Agent>,
@@ -46,19 +52,44 @@ pub(super) struct Execution {
 }
 
 impl Execution {
+    /// The span of working on `request`, a child of the span that `traceparent` names.
+    pub(super) fn begin(&self, request: &TaskRequest, traceparent: Option<&str>) -> Traced {
+        let agent = &self.definition.app_id;
+        let span = tracing::info_span!(
+            "agent.task",
+            otel.name = format!("invoke_agent {agent}"),
+            otel.status_code = field::Empty,
+            gen_ai.operation.name = "invoke_agent",
+            gen_ai.provider.name = self.model.provider().name,
+            gen_ai.agent.id = agent,
+            gen_ai.agent.name = agent,
+            error.type = field::Empty,
+            task.id = %request.id,
+            task.attempt = request.attempt,
+            task.capability = request.capability,
+            trace.id = %request.trace_id,
+        );
+        let parent = traceparent.map_or_else(|| request.trace_id.to_traceparent(), str::to_owned);
+        set_parent(&span, &parent);
+        let traceparent = traceparent_of(&span).unwrap_or(parent);
+        Traced { span, traceparent }
+    }
+
     /// Answers `request` within `remaining`, or until `interrupt`. `None` if nobody may answer it any more.
     pub(super) async fn run(
         &self,
+        traced: Traced,
         request: Arc<TaskRequest>,
         remaining: Duration,
         interrupt: impl Future<Output = Interrupt>,
     ) -> Option<TaskResult> {
         let _in_flight = InFlight::begin(&self.definition.app_id);
         let started = Instant::now();
-        let cx = Arc::new(self.context(&request, started + remaining));
+        let Traced { span, traceparent } = traced;
+        let cx = Arc::new(self.context(&request, started + remaining, &traceparent));
         cx.progress("started", Some(json!({"attempt": request.attempt, "capability": request.capability})));
 
-        let mut handler = self.spawn(request.clone(), cx.clone());
+        let mut handler = self.spawn(request.clone(), cx.clone(), span.clone());
         let outcome = tokio::select! {
             done = &mut handler => Ok(done),
             () = tokio::time::sleep_until(cx.deadline) => Err(failed(
@@ -85,6 +116,10 @@ impl Execution {
         let result = self.result(&request, &cx, outcome, started);
         let status = if result.success { "finished" } else { "failed" };
         let error_type = result.error.as_ref().map(|e| e.error_type);
+        if let Some(kind) = error_type {
+            span.record("error.type", kind.as_str());
+            span.record("otel.status_code", "ERROR");
+        }
         cx.progress(status, Some(json!({"durationMs": result.duration_ms, "errorType": error_type})));
         metrics::ended(&result, self.definition.can(&result.capability));
         Some(result)
@@ -96,30 +131,26 @@ impl Execution {
         TaskResult::new(request, &self.definition.app_id, Err(given_up), 1, mesh_six_core::Usage::default())
     }
 
-    fn context(&self, request: &TaskRequest, deadline: Instant) -> TaskContext {
+    fn context(&self, request: &TaskRequest, deadline: Instant, traceparent: &str) -> TaskContext {
         let agent = &self.definition.app_id;
-        let progress = Arc::new(Progress::new(self.notes.clone(), request.id, agent, request.trace_id));
+        let progress = Arc::new(Progress::new(self.notes.clone(), request.id, agent, request.trace_id, traceparent));
         let context = CallContext { trace_id: request.trace_id, agent_id: agent.clone(), task_id: Some(request.id) };
         let sink = Arc::new(ToolNotes::new(self.sink.clone(), progress.clone()));
         let mut generator = Generator::new(self.model.clone(), sink, context, deadline);
         generator.capture_content = self.capture_content;
+        generator.traceparent = Some(traceparent.to_owned());
         generator.user_id = Some(user_of(request));
         TaskContext { generator, deadline, trace_id: request.trace_id, agent: self.definition.clone(), progress }
     }
 
     /// The handler gets a task of its own: a panic ends only that, and a handler that never yields does not keep
     /// the deadline from being noticed.
-    fn spawn(&self, request: Arc<TaskRequest>, cx: Arc<TaskContext>) -> AbortOnDropHandle<Result<Value, TaskError>> {
-        let span = tracing::info_span!(
-            "agent.task",
-            otel.name = format!("invoke_agent {}", self.definition.app_id),
-            gen_ai.operation.name = "invoke_agent",
-            gen_ai.agent.id = self.definition.app_id,
-            task.id = %request.id,
-            task.attempt = request.attempt,
-            trace.id = %request.trace_id,
-        );
-        telemetry::set_parent(&span, &request.trace_id.to_traceparent());
+    fn spawn(
+        &self,
+        request: Arc<TaskRequest>,
+        cx: Arc<TaskContext>,
+        span: Span,
+    ) -> AbortOnDropHandle<Result<Value, TaskError>> {
         let known = self.definition.can(&request.capability);
         let agent = self.agent.clone();
         let work = async move {

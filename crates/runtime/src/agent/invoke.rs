@@ -123,7 +123,9 @@ async fn answer(
         Interrupt::GivenUp
     };
     let remaining = deadline.saturating_duration_since(Instant::now());
-    let result = invoke.execution.run(Arc::new(request), remaining, interrupt).await;
+    let around = (request.trace_id == trace.trace_id).then_some(trace.traceparent.as_str());
+    let traced = invoke.execution.begin(&request, around);
+    let result = invoke.execution.run(traced, Arc::new(request), remaining, interrupt).await;
     let result = result.ok_or_else(|| ApiError::unhandled("the request was lost"))?;
     let status = result.error.as_ref().map_or(200, |error| error.error_type.http_status());
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

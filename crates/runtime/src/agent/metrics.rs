@@ -34,8 +34,7 @@ pub(super) fn ended(result: &TaskResult, known: bool) {
     let agent = result.agent_id.clone();
     let outcome = result.error.as_ref().map_or("success", |e| e.error_type.as_str());
     let capability = if known { result.capability.clone() } else { OTHER.to_owned() };
-    counter!(TASKS.name, "agent" => agent.clone(), "capability" => capability, "outcome" => outcome)
-        .increment(1);
+    counter!(TASKS.name, "agent" => agent.clone(), "capability" => capability, "outcome" => outcome).increment(1);
     #[expect(clippy::cast_precision_loss, reason = "durations are far below 2^52 milliseconds")]
     histogram!(SECONDS.name, "agent" => agent).record(result.duration_ms as f64 / 1000.0);
 }

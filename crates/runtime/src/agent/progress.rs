@@ -32,7 +32,12 @@ const AT_ONCE: usize = 50;
 /// How long that may take.
 const PUBLISH: Duration = Duration::from_secs(5);
 
-type Note = (TaskProgress, DateTime<Utc>);
+/// What is published, and what it is a child of.
+struct Note {
+    progress: TaskProgress,
+    at: DateTime<Utc>,
+    traceparent: Arc<str>,
+}
 
 /// Where the notes of all tasks go in.
 #[derive(Clone)]
@@ -71,13 +76,13 @@ impl Publisher {
     }
 
     async fn publish(&self, notes: Vec<Note>) {
-        let agents: Vec<String> = notes.iter().map(|(note, _)| note.agent_id.clone()).collect();
-        let messages = notes.into_iter().map(|(note, at)| Message {
+        let agents: Vec<String> = notes.iter().map(|note| note.progress.agent_id.clone()).collect();
+        let messages = notes.into_iter().map(|note| Message {
             id: new_id().to_string(),
             topic: TASK_PROGRESS.to_owned(),
-            time: at,
-            traceparent: Some(note.trace_id.to_traceparent()),
-            data: json!(note),
+            time: note.at,
+            traceparent: Some(note.traceparent.to_string()),
+            data: json!(note.progress),
         });
         let publishing = self.sidecar.publish_bulk(messages.collect());
         let published = tokio::time::timeout(PUBLISH, publishing).await.unwrap_or_default();
@@ -95,12 +100,15 @@ pub(super) struct Progress {
     task_id: Uuid,
     agent_id: String,
     trace_id: TraceId,
+    traceparent: Arc<str>,
     left: AtomicU32,
 }
 
 impl Progress {
-    pub(super) fn new(notes: Notes, task_id: Uuid, agent_id: &str, trace_id: TraceId) -> Self {
-        Self { notes, task_id, agent_id: agent_id.to_owned(), trace_id, left: AtomicU32::new(PER_TASK) }
+    /// `traceparent` names the span of the work on the task.
+    pub(super) fn new(notes: Notes, task_id: Uuid, agent_id: &str, trace_id: TraceId, traceparent: &str) -> Self {
+        let (agent_id, traceparent) = (agent_id.to_owned(), traceparent.into());
+        Self { notes, task_id, agent_id, trace_id, traceparent, left: AtomicU32::new(PER_TASK) }
     }
 
     /// Queues a note; returns at once.
@@ -110,14 +118,15 @@ impl Progress {
             0..=MAX_DETAILS => details,
             length => json!({"truncated": true, "length": length}),
         });
-        let note = TaskProgress {
+        let progress = TaskProgress {
             task_id: self.task_id,
             agent_id: self.agent_id.clone(),
             trace_id: self.trace_id,
             status: status.chars().take(64).collect(),
             details,
         };
-        if !may || self.notes.0.try_send((note, time::now())).is_err() {
+        let note = Note { progress, at: time::now(), traceparent: self.traceparent.clone() };
+        if !may || self.notes.0.try_send(note).is_err() {
             metrics::progress_lost(&self.agent_id);
         }
     }
@@ -153,12 +162,13 @@ mod tests {
     #[tokio::test]
     async fn notes_are_bounded_in_number_and_size() {
         let (sender, mut received) = mpsc::channel(1_000);
-        let progress = Progress::new(Notes(sender), new_id(), "a", TraceId::new());
+        let trace = TraceId::new();
+        let progress = Progress::new(Notes(sender), new_id(), "a", trace, &trace.to_traceparent());
         progress.send(&"long".repeat(100), Some(json!("x".repeat(MAX_DETAILS))));
         for _ in 0..PER_TASK * 2 {
             progress.send("step", None);
         }
-        let (first, _) = received.try_recv().unwrap();
+        let first = received.try_recv().unwrap().progress;
         assert_eq!(
             (first.status.len(), first.details),
             (64, Some(json!({"truncated": true, "length": MAX_DETAILS + 2})))

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mesh_six_core::{names::TASK_RESULTS, task::TaskResult};
+use mesh_six_core::names::TASK_RESULTS;
 use mesh_six_db::inbox::{InboxKey, Unpublished};
 use mesh_six_sidecar::{Message, Sidecar};
 use serde_json::json;
@@ -69,7 +69,7 @@ impl Relay {
     }
 
     async fn publish(&self, batch: Vec<Unpublished>) {
-        let messages = batch.iter().map(|due| message(&due.result)).collect();
+        let messages = batch.iter().map(message).collect();
         let answers = self.sidecar.publish_bulk(messages).await;
         for (due, answer) in batch.iter().zip(answers) {
             let key = InboxKey::of_result(&due.result);
@@ -94,12 +94,13 @@ fn log(key: &InboxKey, tries: i32, error: &(dyn std::error::Error + 'static)) {
 }
 
 /// Id and time come from the result, so that a second publish is the same event.
-fn message(result: &TaskResult) -> Message {
+fn message(due: &Unpublished) -> Message {
+    let result = &due.result;
     Message {
         id: format!("result:{}:{}:{}", result.task_id, result.attempt, result.agent_id),
         topic: TASK_RESULTS.to_owned(),
         time: result.completed_at,
-        traceparent: Some(result.trace_id.to_traceparent()),
+        traceparent: due.traceparent.clone().or_else(|| Some(result.trace_id.to_traceparent())),
         data: json!(result.for_message()),
     }
 }

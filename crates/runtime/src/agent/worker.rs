@@ -105,10 +105,12 @@ impl Worker {
                 () = self.give_up.cancelled() => Interrupt::GivenUp,
             }
         });
-        let result = self.execution.run(request.clone(), claim.remaining, interrupt).await;
+        let traced = self.execution.begin(&request, claim.traceparent.as_deref());
+        let traceparent = traced.traceparent.clone();
+        let result = self.execution.run(traced, request.clone(), claim.remaining, interrupt).await;
         drop(slot);
         if let Some(result) = result {
-            self.write(&request, result).await;
+            self.write(&request, result, Some(traceparent)).await;
         }
     }
 
@@ -127,11 +129,11 @@ impl Worker {
     }
 
     /// Writes the result, however long the database is away: the work is done and is not to be done again.
-    async fn write(&self, request: &TaskRequest, result: TaskResult) {
+    async fn write(&self, request: &TaskRequest, result: TaskResult, traceparent: Option<String>) {
         let mut answer = Answer { events: self.inbox.take_events(result.task_id).await, result, fallbacks: 0 };
         let mut pause = Duration::from_millis(20);
         loop {
-            match self.inbox.finish(&answer.result, &answer.events).await {
+            match self.inbox.finish(&answer.result, &answer.events, traceparent.as_deref()).await {
                 Ok(Finished::Written { late }) => {
                     tracing::debug!(task.id = %request.id, request.attempt, late, "the result is written");
                     self.finished.notify_one();
@@ -188,7 +190,7 @@ impl Worker {
             }
             for claim in claims {
                 let result = self.execution.never_begun(&claim.request);
-                self.write(&claim.request, result).await;
+                self.write(&claim.request, result, None).await;
             }
         }
     }

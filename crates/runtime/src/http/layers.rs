@@ -17,7 +17,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use mesh_six_core::{ApiError, ErrorType, names::MAX_BODY_BYTES};
-use tracing::Instrument;
+use tracing::{Instrument, Level, Span, field};
 
 use super::{Auth, HttpError, RequestTrace};
 use crate::metrics::{HTTP_REQUESTS, HTTP_SECONDS, PANICS};
@@ -33,25 +33,25 @@ pub(super) async fn observe(State(service): State<Arc<str>>, mut request: Reques
     let begun = Instant::now();
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!(
-        "http.request",
-        otel.name = format!("{method} {route}"),
-        otel.kind = "server",
-        service = &*service,
-        http.method = method,
-        http.route = route,
-        http.status = tracing::field::Empty,
-        traceId = tracing::field::Empty,
-    );
+    let span = span(&service, method, &route);
     let trace = RequestTrace::begin(&span, request.headers());
     span.record("traceId", tracing::field::display(trace.trace_id));
     request.extensions_mut().insert(trace);
     async move {
         let answer = next.run(request).await;
         let status = answer.status().as_u16();
-        tracing::Span::current().record("http.status", status);
+        let span = Span::current();
+        span.record("http.response.status_code", status);
+        if status >= 500 {
+            span.record("error.type", status.to_string());
+            span.record("otel.status_code", "ERROR");
+        }
         let took = begun.elapsed();
-        tracing::debug!(http.status = status, http.duration_ms = took.as_secs_f64() * 1e3, "request answered");
+        tracing::debug!(
+            http.response.status_code = status,
+            http.duration_ms = took.as_secs_f64() * 1e3,
+            "request answered"
+        );
         let labels = [("service", service.to_string()), ("method", method.to_owned()), ("route", route)];
         histogram!(HTTP_SECONDS.name, &labels).record(took);
         let [service, method, route] = labels;
@@ -60,6 +60,31 @@ pub(super) async fn observe(State(service): State<Arc<str>>, mut request: Reques
     }
     .instrument(span)
     .await
+}
+
+/// The span of a request. Those of probes and scrapes, which come every few seconds, are not worth a trace.
+fn span(service: &str, method: &'static str, route: &str) -> Span {
+    macro_rules! request_span {
+        ($level:expr) => {
+            tracing::span!(
+                $level,
+                "http.request",
+                otel.name = format!("{method} {route}"),
+                otel.kind = "server",
+                otel.status_code = field::Empty,
+                service,
+                http.request.method = method,
+                http.route = route,
+                http.response.status_code = field::Empty,
+                error.type = field::Empty,
+                traceId = field::Empty,
+            )
+        };
+    }
+    match route {
+        "/healthz" | "/readyz" | "/metrics" | "/version" | "/dapr/subscribe" => request_span!(Level::DEBUG),
+        _ => request_span!(Level::INFO),
+    }
 }
 
 /// Callers may invent methods; metrics must not grow with them.

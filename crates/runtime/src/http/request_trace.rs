@@ -6,10 +6,11 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, request::Parts},
 };
-use mesh_six_core::TraceId;
+use mesh_six_core::{
+    TraceId,
+    span::{set_parent, traceparent_of},
+};
 use tracing::Span;
-
-use crate::telemetry;
 
 /// The trace of this request: the caller's, from its `traceparent` header, or a new one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,10 +27,10 @@ impl RequestTrace {
         let given = headers.get("traceparent").and_then(|v| v.to_str().ok());
         let given = given.filter(|h| TraceId::from_traceparent(h).is_some());
         if let Some(header) = given {
-            telemetry::set_parent(span, header);
+            set_parent(span, header);
         }
         // With traces collected, the span itself is the parent of what follows, and knows its trace.
-        let traceparent = telemetry::traceparent_of(span).or_else(|| given.map(str::to_owned));
+        let traceparent = traceparent_of(span).or_else(|| given.map(str::to_owned));
         match traceparent.as_deref().and_then(TraceId::from_traceparent).zip(traceparent) {
             Some((trace_id, traceparent)) => Self { trace_id, traceparent },
             None => Self::new(TraceId::new()),

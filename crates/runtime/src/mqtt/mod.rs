@@ -24,8 +24,7 @@ const DROPPED: Metric = Metric::counter(
     &["cause"],
     "Messages to the MQTT broker that were given up, by cause: queue_full, too_large or closing",
 );
-const CONNECTED: Metric =
-    Metric::gauge("mesh_six_mqtt_connected", &[], "Whether the MQTT broker is connected: 1 or 0");
+const CONNECTED: Metric = Metric::gauge("mesh_six_mqtt_connected", &[], "Whether the MQTT broker is connected: 1 or 0");
 
 /// All of them; only where a broker is named.
 pub const METRICS: [Metric; 3] = [PUBLISHED, DROPPED, CONNECTED];

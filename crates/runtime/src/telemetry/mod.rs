@@ -6,16 +6,12 @@
 
 mod json;
 mod otlp;
-mod trace;
 
 use std::io::IsTerminal;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::{EnvFilter, Layer, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt};
-
-pub(crate) use trace::traceparent_of;
-pub use trace::{current_traceparent, set_parent};
 
 use crate::env::{ConfigError, Env};
 

@@ -7,11 +7,16 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use opentelemetry::trace::{SpanId, TraceId as OtelTraceId};
+use mesh_six_core::id::new_id;
+use opentelemetry::{
+    KeyValue,
+    trace::{SpanId, TraceId as OtelTraceId},
+};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{
     Resource,
+    resource::{EnvResourceDetector, ResourceDetector, TelemetryResourceDetector},
     trace::{IdGenerator, RandomIdGenerator, SdkTracerProvider},
 };
 
@@ -30,10 +35,24 @@ pub(super) fn provider(service: &str, endpoint: &str) -> Result<SdkTracerProvide
         .with_timeout(FLUSH_TIMEOUT)
         .build()?;
     Ok(SdkTracerProvider::builder()
-        .with_resource(Resource::builder().with_service_name(service.to_owned()).build())
+        .with_resource(resource(service))
         .with_id_generator(OurIds(RandomIdGenerator::default()))
         .with_batch_exporter(exporter)
         .build())
+}
+
+/// Who sends the spans. `OTEL_RESOURCE_ATTRIBUTES` may add to that and say it better.
+fn resource(service: &str) -> Resource {
+    let ours = [
+        KeyValue::new("service.name", service.to_owned()),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        // Of this process alone.
+        KeyValue::new("service.instance.id", new_id().to_string()),
+    ];
+    // What comes later wins.
+    let others: [Box<dyn ResourceDetector>; 2] =
+        [Box::new(TelemetryResourceDetector), Box::new(EnvResourceDetector::new())];
+    Resource::builder_empty().with_attributes(ours).with_detectors(&others).build()
 }
 
 /// Sends what is left; waits at most [`FLUSH_TIMEOUT`].

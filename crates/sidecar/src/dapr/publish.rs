@@ -10,9 +10,11 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use mesh_six_core::TraceId;
 use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tracing::{Instrument, Span};
 
 use super::{
     DaprSidecar,
@@ -22,7 +24,11 @@ use super::{
 use crate::{
     limits::envelope,
     port::{Message, SidecarError},
+    spans,
 };
+
+/// What spans call the system that messages go through.
+const SYSTEM: &str = "dapr";
 
 const CLOUD_EVENT: &str = "application/cloudevents+json";
 /// How long one try may take.
@@ -65,7 +71,14 @@ struct FailedEntry {
 type Answers = Vec<(usize, Result<(), SidecarError>)>;
 
 impl DaprSidecar {
-    pub(super) async fn publish_one(&self, message: Message) -> Result<(), SidecarError> {
+    pub(super) async fn publish_one(&self, mut message: Message) -> Result<(), SidecarError> {
+        let span = spans::publish(SYSTEM, &mut message);
+        let outcome = self.send_one(message).instrument(span.clone()).await;
+        spans::published(&span, &outcome);
+        outcome
+    }
+
+    async fn send_one(&self, message: Message) -> Result<(), SidecarError> {
         let (topic, traceparent) = (message.topic.clone(), message.traceparent.clone());
         let body = envelope(&self.app_id, &self.pubsub, message)?;
         let path = format!("publish/{}/{}", segment(&self.pubsub)?, segment(&topic)?);
@@ -80,7 +93,8 @@ impl DaprSidecar {
         }
     }
 
-    pub(super) async fn publish_many(&self, messages: Vec<Message>) -> Vec<Result<(), SidecarError>> {
+    pub(super) async fn publish_many(&self, mut messages: Vec<Message>) -> Vec<Result<(), SidecarError>> {
+        let spans: Vec<Span> = messages.iter_mut().map(|message| spans::publish(SYSTEM, message)).collect();
         let mut answers: Vec<Result<(), SidecarError>> = messages.iter().map(|_| Ok(())).collect();
         let mut topics: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for (index, message) in messages.into_iter().enumerate() {
@@ -94,6 +108,7 @@ impl DaprSidecar {
         for (index, answer) in told.into_iter().flatten() {
             answers[index] = answer;
         }
+        spans.iter().zip(&answers).for_each(|(span, answer)| spans::published(span, answer));
         answers
     }
 
@@ -117,8 +132,9 @@ impl DaprSidecar {
     async fn publish_batch(&self, path: &str, batch: &mut Vec<Entry>, backoff: &mut Backoff) -> Answers {
         let items: Vec<_> = batch.iter().enumerate().map(|(place, entry)| BulkItem::new(place, entry)).collect();
         // A request has one trace only; the envelopes have their own.
-        let trace = batch.first().and_then(|entry| entry.traceparent.as_deref());
-        let trace = trace.filter(|trace| batch.iter().all(|entry| entry.traceparent.as_deref() == Some(trace)));
+        let trace_of = |entry: &Entry| entry.traceparent.as_deref().and_then(TraceId::from_traceparent);
+        let trace = batch.first().filter(|first| batch.iter().all(|entry| trace_of(entry) == trace_of(first)));
+        let trace = trace.and_then(|first| first.traceparent.as_deref());
         let request = traced(self.api.post(path).json(&items), trace);
         let answer = send(request, backoff.left().min(TRY_TIMEOUT)).await;
         let failed = answer.as_ref().map(|answer| failed_places(answer, batch.len())).unwrap_or_default();

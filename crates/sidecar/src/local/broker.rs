@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use http::HeaderValue;
 use mesh_six_core::names;
 use tokio::{
     sync::watch,
@@ -68,6 +69,7 @@ impl Broker {
             return Err(SidecarError::Unavailable("the mesh is shutting down".to_owned()));
         }
         let topic = message.topic.clone();
+        let traceparent = message.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
         let identity = (topic.clone(), source.to_owned(), message.id.clone());
         let envelope = envelope(source, names::PUBSUB, message)?;
         let queues = self.queues(&topic);
@@ -92,7 +94,8 @@ impl Broker {
             }
         }
         for (queue, room) in queues.iter().zip(rooms) {
-            queue.push(Parcel::new(Arc::clone(&envelope), BTreeMap::new(), share.another(), room));
+            let (envelope, share) = (Arc::clone(&envelope), share.another());
+            queue.push(Parcel::new(envelope, traceparent.clone(), BTreeMap::new(), share, room));
         }
         share.settle();
         Ok(Admitted(Some(progress)))
@@ -117,7 +120,8 @@ impl Broker {
         for (queue, room) in queues.iter().zip(rooms) {
             let metadata = [(ORIGIN_APP_ID, app_id), (ORIGIN_TOPIC, &subscription.topic)];
             let metadata = metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            queue.push(Parcel::new(Arc::clone(&parcel.envelope), metadata, parcel.share.another(), room));
+            let (envelope, traceparent) = (Arc::clone(&parcel.envelope), parcel.traceparent.clone());
+            queue.push(Parcel::new(envelope, traceparent, metadata, parcel.share.another(), room));
         }
         parcel.share.settle();
         Ok(())

@@ -8,11 +8,14 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
 use crate::limits::MAX_ANSWER_BYTES;
+
+/// The header of W3C trace context.
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use http::HeaderValue;
 use mesh_six_core::names;
 use serde_json::value::RawValue;
 use tokio::{
@@ -23,6 +24,8 @@ const MAX_BATCH_BYTES: usize = names::MAX_DELIVERY_BYTES / 2;
 pub(super) struct Parcel {
     /// The envelope, shared among the copies.
     pub(super) envelope: Arc<RawValue>,
+    /// The span that published it, if it belongs to a trace.
+    pub(super) traceparent: Option<HeaderValue>,
     /// Metadata of the entry.
     pub(super) metadata: BTreeMap<String, String>,
     /// How often it was delivered in vain.
@@ -36,11 +39,12 @@ pub(super) struct Parcel {
 impl Parcel {
     pub(super) fn new(
         envelope: Arc<RawValue>,
+        traceparent: Option<HeaderValue>,
         metadata: BTreeMap<String, String>,
         share: Share,
         room: OwnedSemaphorePermit,
     ) -> Self {
-        Self { envelope, metadata, tries: 0, share, _room: room }
+        Self { envelope, traceparent, metadata, tries: 0, share, _room: room }
     }
 }
 

@@ -7,15 +7,20 @@ use futures_util::future::join_all;
 use http::{HeaderValue, Method, header};
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Span;
 
 use super::{
     LocalMesh,
-    call::{CallError, call},
+    call::{CallError, TRACEPARENT, call},
 };
 use crate::{
     limits::check_key,
     port::{Condition, Invoked, Message, Sidecar, SidecarError, StateEntry},
+    spans,
 };
+
+/// What spans call the system that messages go through.
+const SYSTEM: &str = "local";
 
 /// The sidecar of one app.
 pub(super) struct LocalSidecar {
@@ -30,18 +35,22 @@ impl Sidecar for LocalSidecar {
     }
 
     async fn publish(&self, message: Message) -> Result<(), SidecarError> {
-        let deadline = Instant::now() + self.mesh.config.publish_wait;
-        self.mesh.broker.admit(&self.app_id, message, deadline).await?.settled(deadline).await
+        let outcomes = self.publish_bulk(vec![message]).await;
+        outcomes.into_iter().collect()
     }
 
-    async fn publish_bulk(&self, messages: Vec<Message>) -> Vec<Result<(), SidecarError>> {
+    async fn publish_bulk(&self, mut messages: Vec<Message>) -> Vec<Result<(), SidecarError>> {
+        let spans: Vec<Span> = messages.iter_mut().map(|message| spans::publish(SYSTEM, message)).collect();
         let deadline = Instant::now() + self.mesh.config.publish_wait;
         let mut admitted = Vec::with_capacity(messages.len());
         // One after the other, so that they are queued in their order.
         for message in messages {
             admitted.push(self.mesh.broker.admit(&self.app_id, message, deadline).await);
         }
-        join_all(admitted.into_iter().map(|admitted| async move { admitted?.settled(deadline).await })).await
+        let settled = admitted.into_iter().map(|admitted| async move { admitted?.settled(deadline).await });
+        let outcomes = join_all(settled).await;
+        spans.iter().zip(&outcomes).for_each(|(span, outcome)| spans::published(span, outcome));
+        outcomes
     }
 
     async fn get_state(&self, key: &str) -> Result<Option<StateEntry>, SidecarError> {
@@ -111,6 +120,3 @@ impl Sidecar for LocalSidecar {
         self.mesh.apps.router(&self.app_id).is_some()
     }
 }
-
-/// The header of W3C trace context.
-const TRACEPARENT: http::HeaderName = http::HeaderName::from_static("traceparent");

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     answers::{self, Outcome},
     broker::Broker,
-    call::call,
+    call::{TRACEPARENT, call},
     config::MeshConfig,
     queue::{Parcel, Queue},
 };
@@ -61,7 +61,10 @@ impl Worker {
         let topic = self.queue.topic();
         let answer = match self.request(batch, &entry_ids) {
             Ok(body) => {
-                let headers = self.headers.clone();
+                let mut headers = self.headers.clone();
+                // A request has one trace only, as beside Dapr that of its last message; the envelopes have their own.
+                let traceparent = batch.last().and_then(|parcel| parcel.traceparent.clone());
+                headers.extend(traceparent.map(|traceparent| (TRACEPARENT, traceparent)));
                 let limit = self.config.handler_timeout;
                 call(self.router.clone(), Method::POST, &self.subscription.route, headers, body, limit).await
             }

@@ -8,13 +8,14 @@ use futures_util::FutureExt;
 use mesh_six_core::{ApiError, parse_json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
     bulk::{BulkEntry, BulkRequest, Status, Subscription},
     cloud_event::CloudEvent,
     delivery::{BulkHandler, Delivery, wrap_bytes},
-    metrics,
+    metrics, spans,
 };
 
 /// One entry as it came.
@@ -116,12 +117,17 @@ pub(super) async fn handle(handler: &dyn BulkHandler, entries: &[Incoming]) -> V
         }
     }
     let mut parts = vec![whole];
-    while let Some(Part { indices, deliveries }) = parts.pop() {
+    while let Some(Part { indices, deliveries, spans }) = parts.pop() {
         if indices.is_empty() {
             continue;
         }
         match AssertUnwindSafe(handler.handle(deliveries)).catch_unwind().await {
-            Ok(answers) => indices.into_iter().zip(answers).for_each(|(index, answer)| statuses[index] = answer),
+            Ok(answers) => {
+                for ((index, answer), span) in indices.into_iter().zip(answers).zip(spans) {
+                    spans::processed(&span, answer);
+                    statuses[index] = answer;
+                }
+            }
             Err(panic) => {
                 if let [index] = *indices.as_slice() {
                     statuses[index] = drop_after_panic(handler, &entries[index], panic_text(panic)).await;
@@ -144,11 +150,14 @@ pub(super) async fn handle(handler: &dyn BulkHandler, entries: &[Incoming]) -> V
 struct Part {
     indices: Vec<usize>,
     deliveries: Vec<Delivery>,
+    /// Each ends with the handling of its entry.
+    spans: Vec<Span>,
 }
 
 impl Part {
-    fn push(&mut self, index: usize, delivery: Delivery) {
+    fn push(&mut self, index: usize, mut delivery: Delivery) {
         self.indices.push(index);
+        self.spans.push(spans::process(&mut delivery));
         self.deliveries.push(delivery);
     }
 

@@ -43,8 +43,8 @@ impl DatabaseInbox {
 
 #[async_trait]
 impl Inbox for DatabaseInbox {
-    async fn accept(&self, request: &TaskRequest) -> DbResult<Accepted> {
-        inbox::accept(&mut *self.conn().await?, request, &self.agent).await
+    async fn accept(&self, request: &TaskRequest, traceparent: Option<&str>) -> DbResult<Accepted> {
+        inbox::accept(&mut *self.conn().await?, request, &self.agent, traceparent).await
     }
 
     async fn claim(&self, limit: usize) -> DbResult<Vec<Claim>> {
@@ -55,8 +55,8 @@ impl Inbox for DatabaseInbox {
         inbox::renew(&mut *self.conn().await?, key, self.owner, self.lease).await
     }
 
-    async fn finish(&self, result: &TaskResult, pending: &[Event]) -> DbResult<Finished> {
-        let finished = inbox::finish(&mut *self.conn().await?, self.owner, result, pending).await?;
+    async fn finish(&self, result: &TaskResult, pending: &[Event], traceparent: Option<&str>) -> DbResult<Finished> {
+        let finished = inbox::finish(&mut *self.conn().await?, self.owner, result, pending, traceparent).await?;
         self.database.log.wake();
         Ok(finished)
     }

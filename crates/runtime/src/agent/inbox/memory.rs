@@ -44,6 +44,7 @@ enum State {
 struct Entry {
     deadline: Instant,
     state: State,
+    traceparent: Option<String>,
 }
 
 #[derive(Default)]
@@ -98,7 +99,7 @@ impl Inner {
 
 #[async_trait]
 impl Inbox for MemoryInbox {
-    async fn accept(&self, request: &TaskRequest) -> DbResult<Accepted> {
+    async fn accept(&self, request: &TaskRequest, traceparent: Option<&str>) -> DbResult<Accepted> {
         let mut inner = self.inner();
         let attempt = (request.id, request.attempt);
         match inner.entries.get(&attempt).map(|entry| &entry.state) {
@@ -118,7 +119,8 @@ impl Inbox for MemoryInbox {
         inner.arrivals += 1;
         let place = (Reverse(request.priority), inner.arrivals);
         inner.queue.insert(place, request.clone());
-        inner.entries.insert(attempt, Entry { deadline: Instant::now() + timeout, state: State::Queued });
+        let traceparent = traceparent.map(str::to_owned);
+        inner.entries.insert(attempt, Entry { deadline: Instant::now() + timeout, state: State::Queued, traceparent });
         Ok(Accepted::Queued)
     }
 
@@ -131,7 +133,7 @@ impl Inbox for MemoryInbox {
             if let Some(entry) = inner.entries.get_mut(&(request.id, request.attempt)) {
                 entry.state = State::Running;
                 let remaining = entry.deadline.saturating_duration_since(Instant::now());
-                claims.push(Claim { request, remaining });
+                claims.push(Claim { request, remaining, traceparent: entry.traceparent.clone() });
             }
         }
         Ok(claims)
@@ -141,11 +143,14 @@ impl Inbox for MemoryInbox {
         Ok(Renewed::Open)
     }
 
-    async fn finish(&self, result: &TaskResult, _: &[Event]) -> DbResult<Finished> {
-        let state = State::Done { result: result.clone(), due: Instant::now(), tries: 0 };
-        match self.inner().entries.get_mut(&(result.task_id, result.attempt)) {
-            Some(entry) => entry.state = state,
-            None => return Ok(Finished::Fenced),
+    async fn finish(&self, result: &TaskResult, _: &[Event], traceparent: Option<&str>) -> DbResult<Finished> {
+        let mut inner = self.inner();
+        let Some(entry) = inner.entries.get_mut(&(result.task_id, result.attempt)) else {
+            return Ok(Finished::Fenced);
+        };
+        entry.state = State::Done { result: result.clone(), due: Instant::now(), tries: 0 };
+        if let Some(traceparent) = traceparent {
+            entry.traceparent = Some(traceparent.to_owned());
         }
         Ok(Finished::Written { late: false })
     }
@@ -164,7 +169,8 @@ impl Inbox for MemoryInbox {
                 && *due <= now
                 && due_now.len() < limit
             {
-                due_now.push(Unpublished { result: result.clone(), tries: *tries });
+                let traceparent = entry.traceparent.clone();
+                due_now.push(Unpublished { result: result.clone(), tries: *tries, traceparent });
                 *due = now + RELAY_LEASE;
                 *tries += 1;
             }
@@ -250,7 +256,7 @@ mod tests {
 
     async fn finish(inbox: &MemoryInbox, request: &TaskRequest) -> InboxKey {
         let result = TaskResult::new(request, "a", Ok(json!(1)), 1, Usage::default());
-        assert_eq!(inbox.finish(&result, &[]).await.unwrap(), Finished::Written { late: false });
+        assert_eq!(inbox.finish(&result, &[], None).await.unwrap(), Finished::Written { late: false });
         InboxKey::of_result(&result)
     }
 
@@ -259,14 +265,14 @@ mod tests {
         let inbox = MemoryInbox::new("a");
         let requests: Vec<_> = [1, 9, 5, 9].into_iter().map(request).collect();
         for request in &requests {
-            assert_eq!(inbox.accept(request).await.unwrap(), Accepted::Queued);
-            assert_eq!(inbox.accept(request).await.unwrap(), Accepted::Known);
+            assert_eq!(inbox.accept(request, None).await.unwrap(), Accepted::Queued);
+            assert_eq!(inbox.accept(request, None).await.unwrap(), Accepted::Known);
         }
         let claims = inbox.claim(3).await.unwrap();
         let order: Vec<_> = claims.iter().map(|claim| claim.request.id).collect();
         assert_eq!(order, [requests[1].id, requests[3].id, requests[2].id]);
         assert_eq!(inbox.queued().await.unwrap(), 1);
-        inbox.accept(&TaskRequest { timeout: 0, ..request(10) }).await.unwrap();
+        inbox.accept(&TaskRequest { timeout: 0, ..request(10) }, None).await.unwrap();
         let last: Vec<_> = inbox.claim(3).await.unwrap().into_iter().map(|claim| claim.request.id).collect();
         assert_eq!(last, [requests[0].id], "the most urgent one had no time left");
         assert_eq!(inbox.queued().await.unwrap(), 0);
@@ -276,7 +282,7 @@ mod tests {
     async fn what_is_being_published_is_not_given_out_twice_and_comes_again_when_it_fails() {
         let inbox = MemoryInbox::new("a");
         let request = request(5);
-        inbox.accept(&request).await.unwrap();
+        inbox.accept(&request, None).await.unwrap();
         inbox.claim(1).await.unwrap();
         let key = finish(&inbox, &request).await;
         assert_eq!(inbox.unpublished(10).await.unwrap().len(), 1);
@@ -286,7 +292,7 @@ mod tests {
         inbox.postpone(&key, Duration::ZERO).await.unwrap();
         assert_eq!(inbox.unpublished(10).await.unwrap()[0].tries, 1);
         inbox.published(&key).await.unwrap();
-        assert_eq!(inbox.accept(&request).await.unwrap(), Accepted::Done);
+        assert_eq!(inbox.accept(&request, None).await.unwrap(), Accepted::Done);
         assert_eq!(inbox.unpublished(10).await.unwrap().len(), 1, "asked for again");
     }
 
@@ -294,14 +300,14 @@ mod tests {
     async fn it_is_bounded() {
         let inbox = MemoryInbox::new("a");
         for _ in 0..MAX_OPEN {
-            inbox.accept(&request(5)).await.unwrap();
+            inbox.accept(&request(5), None).await.unwrap();
         }
-        assert!(inbox.accept(&request(5)).await.unwrap_err().is_transient());
+        assert!(inbox.accept(&request(5), None).await.unwrap_err().is_transient());
         for claim in inbox.claim(MAX_OPEN).await.unwrap() {
             let key = finish(&inbox, &claim.request).await;
             inbox.published(&key).await.unwrap();
         }
         assert_eq!(inbox.inner().entries.len(), MAX_PUBLISHED);
-        assert_eq!(inbox.accept(&request(5)).await.unwrap(), Accepted::Queued);
+        assert_eq!(inbox.accept(&request(5), None).await.unwrap(), Accepted::Queued);
     }
 }

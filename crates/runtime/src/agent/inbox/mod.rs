@@ -23,8 +23,8 @@ pub(super) use memory::MemoryInbox;
 /// An inbox. Errors that are transient mean: the same call may succeed later.
 #[async_trait]
 pub(super) trait Inbox: Send + Sync + 'static {
-    /// Takes a request in, once.
-    async fn accept(&self, request: &TaskRequest) -> DbResult<Accepted>;
+    /// Takes a request in, once; `traceparent` names the span that delivered it.
+    async fn accept(&self, request: &TaskRequest, traceparent: Option<&str>) -> DbResult<Accepted>;
 
     /// Requests to be worked on now, at most `limit`, the most urgent first. Never gives one out twice.
     async fn claim(&self, limit: usize) -> DbResult<Vec<Claim>>;
@@ -32,8 +32,9 @@ pub(super) trait Inbox: Send + Sync + 'static {
     /// Says that the request is still being worked on.
     async fn renew(&self, key: &InboxKey) -> DbResult<Renewed>;
 
-    /// Writes a result with the task's `pending` events. Calling it again after an error is safe.
-    async fn finish(&self, result: &TaskResult, pending: &[Event]) -> DbResult<Finished>;
+    /// Writes a result with the task's `pending` events; `traceparent` names the span that made it. Calling it again
+    /// after an error is safe.
+    async fn finish(&self, result: &TaskResult, pending: &[Event], traceparent: Option<&str>) -> DbResult<Finished>;
 
     /// Takes the task's model and tool events out of the sink, to go with its result.
     async fn take_events(&self, task: Uuid) -> Vec<Event>;

@@ -1,12 +1,13 @@
-//! Between W3C `traceparent` headers and spans.
+//! Between W3C `traceparent` headers and spans: a task goes through rows and messages, and so does its trace.
 
-use mesh_six_core::TraceId;
 use opentelemetry::{
     Context,
     trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId as OtelTraceId, TraceState},
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::TraceId;
 
 /// Makes `span` a child of the span that `traceparent` names, if that is valid. To be called before `span` is entered.
 pub fn set_parent(span: &Span, traceparent: &str) {
@@ -16,18 +17,18 @@ pub fn set_parent(span: &Span, traceparent: &str) {
     }
 }
 
-/// The `traceparent` header that names the current span; `None` where no traces are collected.
-pub fn current_traceparent() -> Option<String> {
-    traceparent_of(&Span::current())
-}
-
-/// The header that names `span`.
-pub(crate) fn traceparent_of(span: &Span) -> Option<String> {
+/// The `traceparent` header that names `span`; `None` where no traces are collected.
+pub fn traceparent_of(span: &Span) -> Option<String> {
     let context = span.context();
     let otel = context.span();
     let of = otel.span_context();
     let flags = of.trace_flags().to_u8();
     of.is_valid().then(|| format!("00-{}-{}-{flags:02x}", of.trace_id(), of.span_id()))
+}
+
+/// The header that names the current span; `None` where no traces are collected.
+pub fn current_traceparent() -> Option<String> {
+    traceparent_of(&Span::current())
 }
 
 fn parse(header: &str) -> Option<SpanContext> {

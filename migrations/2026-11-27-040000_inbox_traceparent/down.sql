@@ -1,0 +1,1 @@
+ALTER TABLE agent_inbox DROP COLUMN traceparent;
