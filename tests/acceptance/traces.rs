@@ -117,7 +117,7 @@ async fn each_attempt_and_each_failed_request_is_in_the_tasks_trace() {
     let trace = receiver.wait_for_trace(done["traceId"].as_str().unwrap(), LONG, |trace| OURS.is_whole(trace)).await;
     let [first, second] = trace.named("invoke_agent simple-agent")[..] else { panic!("two attempts:\n{trace}") };
     assert_eq!([first, second].map(|span| (span.attribute("task.attempt"), span.failed)), [("1", true), ("2", false)]);
-    let [failed, answered] = trace.named("chat stub")[..] else { panic!("two requests:\n{trace}") };
-    assert_eq!((&failed.parent_id, failed.failed), (&first.span_id, true), "\n{trace}");
+    let [refused, answered] = trace.named("chat stub")[..] else { panic!("two requests:\n{trace}") };
+    assert_eq!((&refused.parent_id, refused.failed), (&first.span_id, true), "\n{trace}");
     assert_eq!((&answered.parent_id, answered.failed), (&second.span_id, false), "\n{trace}");
 }
