@@ -29,6 +29,7 @@ in
       ../clippy.toml
       ../deny.toml
       ../rustfmt.toml
+      ../dapr.yaml
       ../docs
       ../examples
       ../k8s

@@ -26,11 +26,11 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     if starts {
         tools::ensure_rig()?;
     }
-    let mut build = cargo(&["build", "--quiet", "--package", "mesh-six-testing", "--bin", "rig"]);
+    // One by one: built together, their dependencies would have other features than each alone has.
     if starts {
-        build.args(["--package", "mesh-six", "--bin", "mesh-six"]);
+        run_command(&mut cargo(&["build", "--package", "mesh-six"]))?;
     }
-    run_command(&mut build)?;
+    run_command(&mut cargo(&["build", "--quiet", "--package", "mesh-six-testing", "--bin", "rig"]))?;
     let mut rig = Command::new(program()?);
     if args == ["dapr-yaml"] {
         return write_dapr_yaml(&mut rig);

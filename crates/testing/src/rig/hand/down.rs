@@ -10,6 +10,7 @@ use super::{
     HomeArgs,
     leftovers::{Member, SUPERVISOR, members, named},
     state::Home,
+    status::say,
 };
 
 const POLL: Duration = Duration::from_millis(50);
@@ -25,7 +26,7 @@ pub async fn down(args: HomeArgs) -> Result<()> {
     let there = members(home.path());
     if there.is_empty() {
         home.remove_state();
-        println!("no rig is running");
+        say("no rig is running\n");
         return Ok(());
     }
     let mut patience = LEFTOVERS;
@@ -33,12 +34,12 @@ pub async fn down(args: HomeArgs) -> Result<()> {
         supervisor.signal(Signal::TERM);
         patience = ORDERLY;
     } else {
-        println!("left over from an earlier rig, ending: {}", named(&there));
+        say(&format!("left over from an earlier rig, ending: {}\n", named(&there)));
         each(&there, Signal::TERM);
     }
     let mut left = gone(&home, patience).await;
     if !left.is_empty() {
-        println!("killing what does not end: {}", named(&left));
+        say(&format!("killing what does not end: {}\n", named(&left)));
         each(&left, Signal::KILL);
         left = gone(&home, KILLED).await;
     }
@@ -46,7 +47,7 @@ pub async fn down(args: HomeArgs) -> Result<()> {
     if !left.is_empty() {
         bail!("still there: {}", named(&left));
     }
-    println!("the rig is down; its logs are in {}", home.path().display());
+    say(&format!("the rig is down; its logs are in {}\n", home.path().display()));
     Ok(())
 }
 

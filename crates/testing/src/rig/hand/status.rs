@@ -1,13 +1,18 @@
 //! `rig status` and `rig env`.
 
-use std::{fmt::Write, path::Path, process::ExitCode};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::{
     HomeArgs,
-    leftovers::{Member, members, named},
+    leftovers::{Member, SUPERVISOR, members, named},
     state::{Home, Part, State},
 };
 
@@ -15,7 +20,8 @@ use super::{
 pub fn status(args: HomeArgs, as_json: bool) -> Result<ExitCode> {
     let home = Home::find(args.folder)?;
     let there = members(home.path());
-    let state = home.state();
+    // Without the supervisor what is still there is ending, or left over.
+    let state = home.state().filter(|_| there.iter().any(|member| member.name == SUPERVISOR));
     let whole = state.as_ref().is_some_and(|state| state.parts.iter().all(|part| pid(part, &there).is_some()));
     if as_json {
         let parts = state.iter().flat_map(|state| &state.parts).map(
@@ -26,8 +32,8 @@ pub fn status(args: HomeArgs, as_json: bool) -> Result<ExitCode> {
             Some(_) => Vec::new(),
             None => there.iter().map(|member| json!({ "name": member.name, "pid": member.pid })).collect(),
         };
-        println!(
-            "{}",
+        say(&format!(
+            "{}\n",
             json!({
                 "running": whole,
                 "url": state.as_ref().map(|state| &state.url),
@@ -35,12 +41,14 @@ pub fn status(args: HomeArgs, as_json: bool) -> Result<ExitCode> {
                 "parts": parts,
                 "leftovers": leftovers,
             })
-        );
+        ));
     } else {
         match (&state, there.is_empty()) {
-            (Some(state), false) => print!("{}", table(state, &home, &there)),
-            (_, true) => println!("no rig is running; start one with: cargo xtask rig up"),
-            (None, false) => println!("starting or ending, or left over from an earlier rig: {}", named(&there)),
+            (Some(state), _) => say(&table(state, &home, &there)),
+            (None, true) => say("no rig is running; start one with: cargo xtask rig up\n"),
+            (None, false) => {
+                say(&format!("starting or ending, or left over from an earlier rig: {}\n", named(&there)));
+            }
         }
     }
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -50,12 +58,19 @@ pub fn status(args: HomeArgs, as_json: bool) -> Result<ExitCode> {
 pub fn env(args: HomeArgs) -> Result<()> {
     let home = Home::find(args.folder)?;
     let state = home.state().context("no rig is running; start one with: cargo xtask rig up")?;
-    println!("export MESH_SIX_URL='{}'", state.url);
-    println!("export MESH_SIX_DAPR='{}'", home.path().join("private/dapr").display());
+    let dapr = home.path().join("private/dapr");
+    let mut text = format!("export MESH_SIX_URL='{}'\nexport MESH_SIX_DAPR='{}'\n", state.url, dapr.display());
     for (name, value) in &state.env {
-        println!("export {name}='{value}'");
+        // Writing into a text cannot fail.
+        let _ = writeln!(text, "export {name}='{value}'");
     }
+    say(&text);
     Ok(())
+}
+
+/// Prints, for whoever still reads.
+pub(super) fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// What runs where, and how to use it.

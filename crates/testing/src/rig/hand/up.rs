@@ -17,7 +17,7 @@ use super::{
     UpArgs,
     leftovers::{SUPERVISOR, members, named},
     state::Home,
-    status::table,
+    status::{say, table},
 };
 use crate::launch::{PART_VARIABLE, RIG_VARIABLE, tail};
 
@@ -57,7 +57,7 @@ pub async fn up(args: UpArgs) -> Result<()> {
         bail!("the rig does not start ({status}); the end of {}:\n{}", home.log().display(), tail(&home.log()));
     }
     let state = home.state().context("the supervisor has told nothing")?;
-    print!("{}", table(&state, &home, &members(home.path())));
+    say(&table(&state, &home, &members(home.path())));
     Ok(())
 }
 
