@@ -30,6 +30,7 @@ in
       ../deny.toml
       ../rustfmt.toml
       ../dapr.yaml
+      ../tools/dapr/go.mod
       ../docs
       ../examples
       ../k8s

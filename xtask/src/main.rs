@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let done = match args.next().as_deref() {
         Some("up") => up::run(args.collect()),
         Some("test") => test::Options::parse(args).and_then(|options| test::run(&options)),
-        Some("rig") => rig::run(args.collect()),
+        Some("rig") => rig::run(&args.collect::<Vec<_>>()),
         Some("images") => test::images(),
         Some("tools") => tools::ensure_all(),
         Some("help" | "--help" | "-h") => {

@@ -20,7 +20,7 @@ const AT_ONCE: &str = "--test-threads=2";
 const BESIDE: &str = "beside_dapr";
 
 /// Sets up what is missing, builds both programs, and becomes the rig's.
-pub(crate) fn run(args: Vec<String>) -> Result<()> {
+pub(crate) fn run(args: &[String]) -> Result<()> {
     let asks_for_help = args.iter().any(|arg| arg == "--help" || arg == "-h");
     let starts = args.first().is_some_and(|command| command == "up") && !asks_for_help;
     if starts {
@@ -35,7 +35,7 @@ pub(crate) fn run(args: Vec<String>) -> Result<()> {
     if args == ["dapr-yaml"] {
         return write_dapr_yaml(&mut rig);
     }
-    rig.args(&args);
+    rig.args(args);
     if starts {
         rig.arg("--program").arg(target_folder()?.join("debug/mesh-six"));
     }

@@ -15,8 +15,7 @@ use crate::{
     steps::{find_program, output, root, run, succeeds},
 };
 
-/// Where the custom resources of the manifests come from. The chart of Dapr stands beside its own.
-const DAPR: &str = "github.com/dapr/dapr@v1.18.1";
+/// Where custom resources of the manifests come from, beside those of Dapr.
 const ARGO_CD: &str = "github.com/argoproj/argo-cd/v3@v3.5.1";
 const GO: &str = "/usr/local/go/bin/go";
 /// Which of Dapr's components daprd is built with; without a tag it has none and ends at once.
@@ -46,7 +45,8 @@ pub(crate) fn ensure_delivery() -> Result<()> {
     once("kustomize", &kustomize, build_kustomize)?;
     let python = fs::read_to_string(root().join("tools/python/requirements.txt"))?;
     once("python", &python, make_environment)?;
-    once("crds", &format!("{DAPR}\n{ARGO_CD}\n"), fetch_custom_resources)
+    let dapr = format!("github.com/dapr/dapr@v{}", dapr_version()?);
+    once("crds", &format!("{dapr}\n{ARGO_CD}\n"), || fetch_custom_resources(&dapr))
 }
 
 /// What stands around the services where they run beside Dapr: brokers, databases, sidecar, a network of their own.
@@ -93,9 +93,7 @@ fn go(module: &str) -> Result<Command> {
 
 /// An installed daprd of the right version is used, else one is built, which takes some minutes once.
 fn ensure_dapr() -> Result<()> {
-    let module = fs::read_to_string(root().join("tools/dapr/go.mod"))?;
-    let version = module.lines().find_map(|line| line.trim().strip_prefix("github.com/dapr/dapr v"));
-    let version = version.context("tools/dapr/go.mod names no version of Dapr")?.to_owned();
+    let version = dapr_version()?;
     let program = folder().join("daprd");
     if let Some(installed) = installed_dapr(&version) {
         if fs::read_link(&program).is_ok_and(|target| target == installed) {
@@ -109,7 +107,16 @@ fn ensure_dapr() -> Result<()> {
     if program.is_symlink() {
         fs::remove_file(&program)?;
     }
+    let module = fs::read_to_string(root().join("tools/dapr/go.mod"))?;
     once("daprd", &format!("{DAPRD_BUILD}\n{module}"), || build_dapr(&version, &program))
+}
+
+/// The one place that says which Dapr the tests run.
+fn dapr_version() -> Result<String> {
+    let module = fs::read_to_string(root().join("tools/dapr/go.mod"))?;
+    let after = module.split_once("github.com/dapr/dapr v").map(|(_, after)| after);
+    let version = after.and_then(|after| after.split_whitespace().next());
+    Ok(version.context("tools/dapr/go.mod names no version of Dapr")?.to_owned())
 }
 
 /// Where `dapr init` or a package has put it.
@@ -144,8 +151,9 @@ fn make_environment() -> Result<()> {
 }
 
 /// The definitions stay out of the repository: they are other projects' and only looked at.
-fn fetch_custom_resources() -> Result<()> {
-    let (dapr, argo_cd) = (module(DAPR)?, module(ARGO_CD)?);
+fn fetch_custom_resources(dapr: &str) -> Result<()> {
+    // The chart of Dapr stands beside its own.
+    let (dapr, argo_cd) = (module(dapr)?, module(ARGO_CD)?);
     let (crds, chart) = (folder().join("crds"), folder().join("dapr-chart"));
     copy(&dapr.join("charts/dapr/crds"), &crds.join("dapr"))?;
     copy(&argo_cd.join("manifests/crds"), &crds.join("argocd"))?;
@@ -178,4 +186,19 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_dapr_is_a_number() -> Result<()> {
+        let version = dapr_version()?;
+        assert!(
+            version.split('.').count() == 3 && version.split('.').all(|part| part.parse::<u32>().is_ok()),
+            "{version}"
+        );
+        Ok(())
+    }
 }

@@ -10,9 +10,6 @@ use anyhow::{Context, Result, bail};
 
 use super::{http::status, ports::server_port, process::Process};
 
-/// The version that the tests run.
-pub const DAPR_VERSION: &str = "1.18.1";
-
 /// Where `cargo xtask` puts it.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/tools/daprd");
 const READY: Duration = Duration::from_mins(1);

@@ -13,7 +13,7 @@ mod redis;
 
 pub use self::{
     components::{Rendered, Surroundings, render},
-    daprd::{DAPR_VERSION, Daprd, DaprdConfig, DaprdPorts},
+    daprd::{Daprd, DaprdConfig, DaprdPorts},
     http::status,
     link::{Flow, Link},
     ports::server_port,
