@@ -1,6 +1,8 @@
 # What is in the image of each service, from services.toml. Needs builtins only, so that it is tested without nixpkgs.
+# Fails in one line if an entry is wrong, or if the entries and the folders of k8s/base do not fit together.
 {
   table ? builtins.fromTOML (builtins.readFile ../services.toml),
+  base ? ../k8s/base,
 }:
 let
   fields = {
@@ -49,6 +51,29 @@ let
         seen ++ [ service ]
     ) [ ] services;
 
+  # Every built service has a folder of manifests, and every such folder a built service.
+  deployed =
+    services:
+    let
+      built = map (service: service.name) (builtins.filter (service: service.built) services);
+      folders = builtins.filter (name: builtins.pathExists (base + "/${name}/deployment.yaml")) (
+        builtins.attrNames (builtins.readDir base)
+      );
+      listed =
+        name: builtins.match ".*\n  - ${name}\n.*" (builtins.readFile (base + "/kustomization.yaml")) != null;
+      missing = builtins.filter (name: !builtins.elem name folders) built;
+      strange = builtins.filter (name: !builtins.elem name built) folders;
+      unlisted = builtins.filter (name: !listed name) built;
+    in
+    if missing != [ ] then
+      fault "${builtins.head missing} is built, but there is no folder k8s/base/${builtins.head missing}"
+    else if strange != [ ] then
+      fault "the folder k8s/base/${builtins.head strange} is of no service that is built"
+    else if unlisted != [ ] then
+      fault "${builtins.head unlisted} is built, but k8s/base/kustomization.yaml does not list it"
+    else
+      services;
+
   image = service: {
     inherit (service) name built port;
     cmd = [
@@ -72,5 +97,5 @@ builtins.listToAttrs (
   map (service: {
     inherit (service) name;
     value = image service;
-  }) (distinct "local_port" (distinct "name" (map checked table.service)))
+  }) (deployed (distinct "local_port" (distinct "name" (map checked table.service))))
 )

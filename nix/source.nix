@@ -26,6 +26,7 @@ in
   checks = select (
     program
     ++ [
+      ../README.md
       ../clippy.toml
       ../deny.toml
       ../rustfmt.toml

@@ -7,8 +7,11 @@
   pkgs.gcc
   pkgs.go
   pkgs.jq
+  pkgs.mosquitto
   pkgs.nix
+  pkgs.openssl
   (pkgs.postgresql_18.withPackages (extensions: [ extensions.pgvector ]))
+  pkgs.prometheus
   pkgs.prometheus.cli
   pkgs.python3
   pkgs.rustc

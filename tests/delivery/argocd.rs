@@ -60,7 +60,7 @@ fn the_schema_comes_before_and_the_proof_after_each_sync() {
             Some((text(o, "metadata.name"), o["metadata"]["annotations"]["argocd.argoproj.io/hook"].as_str()?))
         })
         .collect();
-    assert_eq!(hooks, [("migrate", "PreSync")]);
+    assert_eq!(hooks, [("migrate", "PreSync"), ("verify", "PostSync")]);
     let wave = |object: &Value| {
         let wave = object["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"].as_str().unwrap_or("0");
         wave.parse::<i32>().unwrap()

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -20,11 +20,11 @@ use crate::{
 
 /// How long one may take to answer its probe, and to end.
 const PATIENCE: Duration = Duration::from_mins(1);
-const IMAGE: &str = "mesh-six-delivery";
+pub(crate) const IMAGE: &str = "mesh-six-delivery";
 /// Where Debian has the certificates that the image brings as well.
-const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-fn docker(args: &[&str]) -> String {
+pub(crate) fn docker(args: &[&str]) -> String {
     run(Command::new("docker").args(args), "")
 }
 
@@ -37,8 +37,18 @@ impl Drop for Container {
     }
 }
 
+/// What the image holds, in a folder.
+pub(crate) fn image_root(folder: &Path) -> PathBuf {
+    let root = folder.join("root");
+    fs::create_dir_all(root.join("bin")).unwrap();
+    fs::create_dir_all(root.join("etc/ssl/certs")).unwrap();
+    fs::copy(tool("static/mesh-six"), root.join("bin/mesh-six")).unwrap();
+    fs::copy(CERTIFICATES, root.join("etc/ssl/certs/ca-bundle.crt")).unwrap();
+    root
+}
+
 /// Makes the image of `service` by its spec, and gives its size in bytes.
-fn import(service: &str, spec: &Value, root: &Path) -> u64 {
+pub(crate) fn import(service: &str, spec: &Value, root: &Path) -> u64 {
     let mut tar = Command::new("tar");
     let file = root.with_extension("tar");
     run(
@@ -165,11 +175,7 @@ async fn m1_9_a_container_of_each_built_service_runs_without_rights_and_drains()
     let server = TestServer::start().await;
     let database = server.app_url().await;
     let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("root");
-    fs::create_dir_all(root.join("bin")).unwrap();
-    fs::create_dir_all(root.join("etc/ssl/certs")).unwrap();
-    fs::copy(tool("static/mesh-six"), root.join("bin/mesh-six")).unwrap();
-    fs::copy(CERTIFICATES, root.join("etc/ssl/certs/ca-bundle.crt")).unwrap();
+    let root = image_root(folder.path());
     let specs = services();
     let (mut problems, mut rows) = (Vec::new(), Vec::new());
     for service in SERVICES.iter().filter(|service| service.built) {

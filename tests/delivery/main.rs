@@ -4,15 +4,24 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
 
 mod argocd;
+mod cluster;
 mod containers;
 mod database;
 mod evaluated;
 mod flake;
+mod job;
 mod manifests;
+#[path = "../acceptance/mesh.rs"]
+#[expect(dead_code, reason = "the acceptance tests use all of it")]
+mod mesh;
 mod monitoring;
+mod network;
+mod new_service;
+mod oci;
 mod push;
 mod references;
 mod services;
+mod size;
 mod support;
 mod vm;
 mod workflows;

@@ -52,7 +52,7 @@ fn m1_8_every_object_is_valid_and_an_unknown_field_is_a_fault() {
     for folder in ["k8s/base", "k8s/overlays/dev", "k8s/managed-namespace"] {
         all = all + "---\n" + &kustomize(&root().join(folder));
     }
-    for file in ["argocd/application", "argocd/project", "argocd/secrets", "secrets.example"] {
+    for file in ["argocd/application", "argocd/project", "argocd/secrets", "argocd/verify", "secrets.example"] {
         all = all + "---\n" + &read(&format!("k8s/{file}.yaml"));
     }
     assert_none(&faults(&all));

@@ -16,9 +16,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::support::{copy, documents, kustomize, output, root, run, text};
+use crate::{
+    oci::{Image, archive, digest, index, tar},
+    support::{copy, documents, kustomize, output, root, run, text},
+};
 
 /// What was pushed: blobs and manifests by digest, tags by name, and the upload under way by its address.
 #[derive(Default)]
@@ -26,10 +28,6 @@ struct Registry {
     blobs: BTreeMap<String, Bytes>,
     tags: BTreeMap<String, String>,
     uploads: BTreeMap<String, Vec<u8>>,
-}
-
-fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// As much of the distribution protocol as a push needs.
@@ -77,37 +75,20 @@ async fn serve(State(registry): State<Arc<Mutex<Registry>>>, method: Method, uri
     }
 }
 
-/// A docker-archive as dockerTools makes it, of one small layer, and the folder of `nix build .#images` for it.
-fn images(folder: &Path) -> PathBuf {
-    let (layer, images) = (folder.join("layer"), folder.join("images"));
+/// The folder of `nix build .#images` for an architecture, with images of one small layer.
+fn images(folder: &Path, architecture: &str) -> PathBuf {
+    let (layer, images) = (folder.join("layer"), folder.join(architecture));
     fs::create_dir_all(layer.join("bin")).unwrap();
     fs::create_dir(&images).unwrap();
-    fs::write(layer.join("bin/mesh-six"), "the program").unwrap();
-    let tar = |from: &Path, to: &Path, what: &[&str]| {
-        let mut tar = Command::new("tar");
-        tar.args(["--sort=name", "--mtime=@1", "--owner=0", "--group=0", "--create", "--directory"]).arg(from);
-        run(tar.arg("--file").arg(to).args(what), "");
-    };
+    fs::write(layer.join("bin/mesh-six"), format!("the program for {architecture}")).unwrap();
     tar(&layer, &folder.join("layer.tar"), &["bin"]);
     for (service, built) in
         [("orchestrator", true), ("simple-agent", true), ("event-logger", true), ("dashboard", false)]
     {
-        let config = json!({
-            "architecture": "amd64", "os": "linux", "config": { "Cmd": ["serve", service] },
-            "rootfs": { "type": "layers", "diff_ids": [digest(&fs::read(folder.join("layer.tar")).unwrap())] },
-        });
-        let manifest = json!([{ "Config": "config.json", "RepoTags": [format!("mesh-six/{service}:abc1234")], "Layers": ["layer.tar"] }]);
-        fs::write(folder.join("config.json"), config.to_string()).unwrap();
-        fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
-        let archive = folder.join(format!("{service}.tar.gz"));
-        tar(folder, &archive, &["config.json", "layer.tar", "manifest.json"]);
-        let mut convert = Command::new("bash");
-        convert.arg(root().join("nix/archive.sh")).arg(&images).arg(&archive);
-        run(convert.args([service, "abc1234", if built { "true" } else { "false" }]), "");
+        let spec = Image { service, built, architecture, config: json!({ "Cmd": ["serve", service] }) };
+        archive(folder, &images, &spec, &["layer.tar"]);
     }
-    // As images.nix does.
-    let join = "jq --slurp . *.entry > index.json && rm *.entry";
-    run(Command::new("bash").args(["-euc", join]).current_dir(&images), "");
+    index(&images);
     images
 }
 
@@ -126,7 +107,7 @@ async fn d_3_push_writes_what_was_pushed_into_the_overlay_and_a_revert_takes_it_
 
 fn story(address: &str, registry: &Mutex<Registry>) {
     let folder = tempfile::tempdir().unwrap();
-    let images = images(folder.path());
+    let (images, other) = (images(folder.path(), "amd64"), images(folder.path(), "arm64"));
     let repository = folder.path().join("repository");
     copy(&repository);
     let git = |args: &[&str]| {
@@ -145,16 +126,26 @@ fn story(address: &str, registry: &Mutex<Registry>) {
     let overlay = repository.join("k8s/overlays/prod");
     let before = kustomize(&overlay);
 
-    assert!(push(&[]).unwrap_err().starts_with("usage: push <registry>"));
-    assert!(push(&[address, "--latest"]).unwrap_err().starts_with("usage: push <registry>"));
+    let words = push(&[]).unwrap_err();
+    assert!(words.starts_with("push: no registry was named") && words.lines().count() == 1, "{words}");
+    assert!(push(&["--tag"]).unwrap_err().starts_with("push: no registry was named"));
+    for wrong in ["--latest", "--also"] {
+        assert!(push(&[address, wrong]).unwrap_err().starts_with("usage: push <registry>"));
+    }
     fs::write(repository.join("dirt"), "").unwrap();
     let words = push(&[address]).unwrap_err();
     assert!(words.starts_with("push: the work tree has changes") && words.lines().count() == 1, "{words}");
     fs::remove_file(repository.join("dirt")).unwrap();
+    let list = images.join("index.json");
+    let clean = fs::read_to_string(&list).unwrap();
+    fs::write(&list, clean.replace("abc1234", "dirty")).unwrap();
+    let words = push(&[address]).unwrap_err();
+    assert!(words.starts_with("push: the images were built from a work tree") && words.lines().count() == 1, "{words}");
+    fs::write(&list, &clean).unwrap();
     assert!(registry.lock().unwrap().tags.is_empty());
 
     push(&[address]).unwrap();
-    let index: Value = serde_json::from_str(&fs::read_to_string(images.join("index.json")).unwrap()).unwrap();
+    let index: Value = serde_json::from_str(&clean).unwrap();
     assert_eq!(index.as_array().unwrap().len(), 4);
     let deployed = documents(&kustomize(&overlay));
     {
@@ -170,6 +161,31 @@ fn story(address: &str, registry: &Mutex<Registry>) {
     git(&["commit", "--all", "--quiet", "--message", "deploy"]);
     git(&["revert", "--no-edit", "HEAD"]);
     assert_eq!(kustomize(&overlay), before);
+    both_architectures(&push, address, &other, registry, &overlay);
+    git(&["commit", "--all", "--quiet", "--message", "deploy both"]);
     push(&[address, "--tag"]).unwrap();
     assert!(kustomize(&overlay).contains(&format!("image: {address}/mesh-six/orchestrator:abc1234")));
+}
+
+/// With `--also` a tag is an index of both architectures' images, and the overlay has its digest.
+fn both_architectures(
+    push: &dyn Fn(&[&str]) -> Result<String, String>,
+    address: &str,
+    other: &Path,
+    registry: &Mutex<Registry>,
+    overlay: &Path,
+) {
+    let words = push(&[address, "--also", other.parent().unwrap().join("amd64").to_str().unwrap()]).unwrap_err();
+    assert!(words.contains("push: two folders hold images of one architecture"), "{words}");
+    push(&[address, "--also", other.to_str().unwrap()]).unwrap();
+    let registry = registry.lock().unwrap();
+    let digest = &registry.tags["/v2/team/mesh-six/simple-agent/manifests/abc1234"];
+    let index: Value = serde_json::from_slice(&registry.blobs[digest]).unwrap();
+    let mut platforms = Vec::new();
+    for manifest in index["manifests"].as_array().unwrap() {
+        platforms.push(text(manifest, "platform.architecture").to_owned());
+        assert!(registry.blobs.contains_key(text(manifest, "digest")), "{manifest}");
+    }
+    assert_eq!(platforms, ["amd64", "arm64"]);
+    assert!(kustomize(overlay).contains(&format!("image: {address}/mesh-six/simple-agent@{digest}")));
 }

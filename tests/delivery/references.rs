@@ -16,29 +16,44 @@ use crate::{
 /// Keys by secret.
 type Secrets = BTreeMap<String, BTreeSet<String>>;
 
-/// Every `secretKeyRef` inside a value.
-fn referred(value: &Value, into: &mut Secrets) {
-    match value {
-        Value::Object(fields) => {
-            if let Some(reference) = fields.get("secretKeyRef") {
-                let key = text(reference, "key").to_owned();
-                into.entry(text(reference, "name").to_owned()).or_default().insert(key);
+/// Every secret that a value refers to: what must be there, and what may be.
+#[derive(Default)]
+struct Referred {
+    required: Secrets,
+    optional: Secrets,
+}
+
+impl Referred {
+    fn add(&mut self, value: &Value) {
+        match value {
+            Value::Object(fields) => {
+                if let Some(reference) = fields.get("secretKeyRef") {
+                    let into = if reference["optional"] == true { &mut self.optional } else { &mut self.required };
+                    let key = text(reference, "key").to_owned();
+                    into.entry(text(reference, "name").to_owned()).or_default().insert(key);
+                }
+                if let Some(Value::String(name)) = fields.get("dapr.io/app-token-secret") {
+                    self.required.entry(name.clone()).or_default().insert("token".to_owned());
+                }
+                // A pod whose pull secret is missing pulls without it.
+                for secret in fields.get("imagePullSecrets").and_then(Value::as_array).into_iter().flatten() {
+                    let keys = self.optional.entry(text(secret, "name").to_owned()).or_default();
+                    keys.insert(".dockerconfigjson".to_owned());
+                }
+                fields.values().for_each(|field| self.add(field));
             }
-            if let Some(Value::String(name)) = fields.get("dapr.io/app-token-secret") {
-                into.entry(name.clone()).or_default().insert("token".to_owned());
-            }
-            fields.values().for_each(|field| referred(field, into));
+            Value::Array(items) => items.iter().for_each(|item| self.add(item)),
+            _ => {}
         }
-        Value::Array(items) => items.iter().for_each(|item| referred(item, into)),
-        _ => {}
     }
 }
 
 #[test]
 fn d_2_every_secret_is_in_the_example_and_among_the_external_ones() {
-    let mut wanted = Secrets::new();
-    OBJECTS.iter().for_each(|object| referred(object, &mut wanted));
-    assert!(wanted.len() >= 6, "{wanted:?}");
+    let mut wanted = Referred::default();
+    OBJECTS.iter().for_each(|object| wanted.add(object));
+    let Referred { required, optional } = wanted;
+    assert!(required.len() >= 6 && optional.len() >= 2, "{required:?} {optional:?}");
     let example: Secrets = documents(&read("k8s/secrets.example.yaml"))
         .iter()
         .map(|secret| {
@@ -46,7 +61,8 @@ fn d_2_every_secret_is_in_the_example_and_among_the_external_ones() {
             (text(secret, "metadata.name").to_owned(), keys)
         })
         .collect();
-    assert_eq!(wanted, example);
+    let all: Secrets = required.clone().into_iter().chain(optional).collect();
+    assert_eq!(all, example);
     let external: Secrets = documents(&kustomize(&root().join("k8s/external-secrets")))
         .iter()
         .map(|secret| {
@@ -58,7 +74,7 @@ fn d_2_every_secret_is_in_the_example_and_among_the_external_ones() {
             (text(secret, "metadata.name").to_owned(), keys)
         })
         .collect();
-    assert_eq!(wanted, external);
+    assert_eq!(required, external);
     assert!(OBJECTS.iter().all(|object| object["kind"] != "Secret"), "no secret is ever synced");
 }
 
@@ -67,7 +83,7 @@ fn accounts_settings_and_variables_exist() {
     let mut known: BTreeSet<&str> = mesh_six_runtime::config::VARIABLES.iter().map(|v| v.name).collect();
     known.extend(mesh_six_orchestrator::VARIABLES.iter().map(|v| v.name));
     // The command line's own.
-    known.insert("MESH_SIX_URL");
+    known.extend(["MESH_SIX_URL", "MESH_SIX_EVENTS_URL"]);
     for service in SERVICES {
         known.extend(service.environment);
     }
@@ -128,6 +144,16 @@ fn m1_7_components_scopes_policies_and_configuration_fit_together() {
             }
         }
     }
+    for (path, name) in OBJECTS.iter().filter(|o| o["kind"] == "Resiliency").flat_map(policies_named) {
+        problems.push(format!("resiliency: {path} names {name}, which is no policy"));
+    }
+    for template in OBJECTS.iter().filter_map(pod) {
+        if let Some(name) = template["metadata"]["annotations"]["dapr.io/config"].as_str()
+            && object("Configuration", name).is_none()
+        {
+            problems.push(format!("there is no Configuration {name}"));
+        }
+    }
     for policy in OBJECTS
         .iter()
         .filter(|o| o["kind"] == "Configuration")
@@ -138,6 +164,24 @@ fn m1_7_components_scopes_policies_and_configuration_fit_together() {
         }
     }
     assert_none(&problems);
+}
+
+/// The policies that a Resiliency's targets name and that it does not have, with where they stand.
+fn policies_named(resiliency: &Value) -> Vec<(String, String)> {
+    let (policies, targets) = (&resiliency["spec"]["policies"], &resiliency["spec"]["targets"]);
+    let mut places: Vec<(String, &Value)> = Vec::new();
+    for (app, target) in targets["apps"].as_object().into_iter().flatten() {
+        places.push((app.clone(), target));
+    }
+    for (component, target) in targets["components"].as_object().into_iter().flatten() {
+        places.extend(["inbound", "outbound"].map(|way| (format!("{component}.{way}"), &target[way])));
+    }
+    let kinds = [("timeout", "timeouts"), ("retry", "retries"), ("circuitBreaker", "circuitBreakers")];
+    let named = places.iter().flat_map(|(place, target)| {
+        kinds.iter().filter_map(move |(field, kind)| Some((place, *kind, target[*field].as_str()?)))
+    });
+    let missing = named.filter(|(_, kind, name)| policies[*kind][*name].is_null());
+    missing.map(|(place, _, name)| (place.clone(), name.to_owned())).collect()
 }
 
 #[test]
@@ -153,14 +197,7 @@ fn the_program_accepts_the_command_of_each_job() {
         commands.push(args.join(" "));
     }
     commands.sort();
+    let verify = commands.pop().unwrap();
+    assert!(verify.starts_with("verify --cluster --json --require M1.1,"), "{verify}");
     assert_eq!(commands, ["events seal --json", "migrate", "partitions --ensure 3"]);
-}
-
-#[test]
-fn the_ingress_leads_to_services() {
-    for rule in OBJECTS.iter().filter(|o| o["kind"] == "Ingress").flat_map(|ingress| list(ingress, "spec.rules")) {
-        for path in list(rule, "http.paths") {
-            assert!(object("Service", text(path, "backend.service.name")).is_some(), "{path}");
-        }
-    }
 }

@@ -7,3 +7,5 @@ mod by_hand;
 mod criteria;
 mod start;
 mod support;
+mod traces;
+mod verify;

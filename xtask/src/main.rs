@@ -22,7 +22,9 @@ Usage: cargo xtask <command>
   test [options]          sets up what the tests need and runs all checks and tests
       --filter NAME       only tests whose names contain NAME; no other checks
       --repeat N          runs the tests N times
-      --container             only the test of PostgreSQL in a container
+      --container         only the test of PostgreSQL in a container
+      --without-containers
+                          all but the tests that need a Docker engine
       --all               also the tests with a million rows; also installs cargo-deny (some minutes), asks for known
                           vulnerabilities, and builds the shipped program twice, to compare
   rig <command>           the mesh beside real Dapr, RabbitMQ, Redis and PostgreSQL on this machine

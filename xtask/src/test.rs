@@ -17,17 +17,19 @@ use crate::{
 pub(crate) struct Options {
     all: bool,
     container: bool,
+    without_containers: bool,
     filter: Option<String>,
     repeat: u32,
 }
 
 impl Options {
     pub(crate) fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self { all: false, container: false, filter: None, repeat: 1 };
+        let mut options = Self { all: false, container: false, without_containers: false, filter: None, repeat: 1 };
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--all" => options.all = true,
                 "--container" => options.container = true,
+                "--without-containers" => options.without_containers = true,
                 "--filter" => options.filter = Some(args.next().context("--filter needs a name")?),
                 "--repeat" => {
                     let count = args.next().and_then(|count| count.parse().ok()).filter(|count| *count > 0);
@@ -82,8 +84,8 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
         steps.run("a million rows", million)?;
         steps.run("two builds are the same", program::check_reproducible)?;
     }
-    if !docker::wanted() {
-        eprintln!("\nNOT RUN: the tests with containers, since no Docker engine answers");
+    if options.without_containers {
+        eprintln!("\nNOT RUN, as asked for: the tests with containers");
         return Ok(());
     }
     steps.run("PostgreSQL in a container", docker::test)?;
@@ -102,7 +104,7 @@ pub(crate) fn images() -> Result<()> {
 /// A container of each service, with the program built by `profile`.
 fn containers(steps: &mut Steps, profile: Profile) -> Result<()> {
     steps.run("the program for images", || program::build(profile))?;
-    steps.run("a container of each service", docker::test_images)
+    steps.run("a container of each service", || docker::test_images(profile == Profile::Release))
 }
 
 /// All tests on one server: the one that the environment names, else one that is started now.

@@ -37,6 +37,7 @@ pub(crate) fn ensure_delivery() -> Result<()> {
         Need::program("skopeo", "skopeo"),
         Need::program("jq", "jq"),
         Need::program("git", "git"),
+        Need::program("openssl", "openssl"),
         Need::new("python3-venv", python),
         Need::new("ca-certificates", Path::new("/etc/ssl/certs/ca-certificates.crt").exists()),
     ])?;

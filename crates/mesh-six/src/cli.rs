@@ -17,7 +17,7 @@ use values::{beginning, id, when, whole};
 
 pub(crate) use bench::BenchArgs;
 pub(crate) use log::{EraseArgs, ExportArgs, ImportArgs, StatsArgs, SubjectArgs};
-pub(crate) use verify::CriteriaArgs;
+pub(crate) use verify::{AroundArgs, ClusterArgs, CriteriaArgs};
 
 /// A mesh of services that routes tasks to the best LLM agent and keeps every step on the record.
 #[derive(Parser)]

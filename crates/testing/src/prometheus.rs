@@ -66,6 +66,11 @@ impl Prometheus {
         answer.is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// Root of its API.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// What `query` gives now.
     pub async fn query(&self, query: &str) -> Vec<Sample> {
         let request = self.client.get(format!("{}/api/v1/query", self.url)).query(&[("query", query)]);

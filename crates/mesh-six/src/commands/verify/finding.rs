@@ -55,6 +55,21 @@ impl Outcome {
         if holds { Self::pass(evidence) } else { Self::fail(reason, evidence) }
     }
 
+    /// It holds if there are no `problems`.
+    pub(crate) fn of(problems: &[String], evidence: Value) -> Self {
+        if problems.is_empty() { Self::pass(evidence) } else { Self::fail(problems.join("; "), evidence) }
+    }
+
+    /// Whether it was seen to hold.
+    pub(crate) fn holds(&self) -> bool {
+        self.verdict == Verdict::Pass
+    }
+
+    /// No pass, since not all that is asked for could be seen: what was seen holds, and `reason` says what is missing.
+    pub(crate) fn at_best(self, reason: impl Into<String>) -> Self {
+        if self.holds() { Self { verdict: Verdict::NotApplicable, reason: Some(reason.into()), ..self } } else { self }
+    }
+
     /// It cannot be seen here.
     pub(crate) fn not_applicable(reason: impl Into<String>) -> Self {
         Self { verdict: Verdict::NotApplicable, reason: Some(reason.into()), evidence: Value::Null }
@@ -104,5 +119,9 @@ mod tests {
         assert_eq!(broken.reason.as_deref(), Some("could not be checked: no answer"));
         assert_eq!(Outcome::judged(false, "why", json!(1)).verdict, Verdict::Fail);
         assert_eq!(Outcome::judged(true, "why", json!(1)).reason, None);
+        let half = Outcome::pass(json!(1)).at_best("too early");
+        assert_eq!((half.verdict, half.reason.as_deref()), (Verdict::NotApplicable, Some("too early")));
+        let wrong = Outcome::of(&["a".to_owned(), "b".to_owned()], json!(1)).at_best("too early");
+        assert_eq!((wrong.verdict, wrong.reason.as_deref()), (Verdict::Fail, Some("a; b")));
     }
 }

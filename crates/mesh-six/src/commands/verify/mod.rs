@@ -1,16 +1,26 @@
 //! `mesh-six verify`: the acceptance criteria, against a running mesh.
 
+mod argocd;
+mod around;
+mod cluster;
 mod criteria;
 mod finding;
+mod junit;
 mod log;
+mod metrics;
+mod pods;
+mod report;
+mod sidecars;
 mod site;
 mod tasks;
+mod traces;
+mod workloads;
 
-use std::{process::ExitCode, time::Duration};
+use std::{fs, process::ExitCode, time::Duration};
 
+use anyhow::Context;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use owo_colors::OwoColorize;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -54,11 +64,14 @@ pub(crate) async fn run(args: CriteriaArgs) -> anyhow::Result<ExitCode> {
     let absent = required.iter().filter(|id| findings.iter().all(|finding| finding.id != **id));
     let unmet: Vec<&str> = unmet.into_iter().chain(absent.copied()).collect();
     let failed = findings.iter().filter(|finding| finding.verdict == Verdict::Fail).count();
+    if let Some(file) = &args.junit {
+        fs::write(file, junit::xml(&findings, &unmet)).with_context(|| file.display().to_string())?;
+    }
     if args.output.json {
         output::json(&json!({ "version": env!("CARGO_PKG_VERSION"), "url": args.target.url, "criteria": findings,
             "failed": failed, "requiredButNotPassed": unmet }))?;
     } else {
-        print(&findings, &unmet)?;
+        report::print(&findings, &unmet)?;
     }
     Ok(if failed == 0 && unmet.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
@@ -92,38 +105,6 @@ async fn check(criterion: &'static Criterion, site: &Site) -> Finding {
         }
     };
     Finding::of(criterion.id, criterion.sentence, outcome, begun.elapsed())
-}
-
-fn print(findings: &[Finding], unmet: &[&str]) -> anyhow::Result<()> {
-    for finding in findings {
-        let verdict = format!("{:<14}", finding.verdict.text());
-        let verdict = match finding.verdict {
-            Verdict::Pass => verdict.green().to_string(),
-            Verdict::Fail => verdict.red().to_string(),
-            Verdict::NotApplicable | Verdict::NotBuilt => verdict.dimmed().to_string(),
-        };
-        let time = output::duration(i64::try_from(finding.duration_ms).unwrap_or(i64::MAX));
-        let time = if finding.verdict == Verdict::NotBuilt { String::new() } else { time };
-        output::print_line(&format!("{:<6} {verdict} {time:>8}  {}", finding.id, finding.sentence))?;
-        if let Some(reason) = finding.reason.as_ref().filter(|_| finding.verdict != Verdict::NotBuilt) {
-            output::print_line(&format!("{:32}{}", "", reason.dimmed()))?;
-        }
-        if !finding.evidence.is_null() {
-            output::print_line(&format!("{:32}{}", "", finding.evidence.to_string().dimmed()))?;
-        }
-    }
-    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
-    output::print_line(&format!(
-        "\n{} passed, {} failed, {} not applicable here, {} not built",
-        count(Verdict::Pass),
-        count(Verdict::Fail),
-        count(Verdict::NotApplicable),
-        count(Verdict::NotBuilt)
-    ))?;
-    if !unmet.is_empty() {
-        output::print_line(&format!("required, but not passed: {}", unmet.join(", ")))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::{sync::OnceCell, time::Instant};
 use uuid::Uuid;
 
+use super::{around::Around, cluster::Cluster};
 use crate::{
     cli::{CriteriaArgs, Target},
     client::{self, Client},
@@ -38,6 +39,10 @@ pub(crate) struct Site {
     pub(crate) database_url: Option<String>,
     /// What the tasks ask for.
     pub(crate) capability: String,
+    /// The cluster around it, if it is asked for.
+    pub(crate) cluster: Option<Cluster>,
+    /// Sidecars, metrics and traces.
+    pub(crate) around: Around,
     story: OnceCell<Story>,
 }
 
@@ -70,6 +75,7 @@ impl Site {
     /// The mesh of the command line. Fails where nobody answers.
     pub(crate) async fn open(args: &CriteriaArgs) -> anyhow::Result<Self> {
         let mesh = Client::new(args.target.clone())?;
+        let (cluster, around) = (Cluster::open(&args.cluster).await?, Around::new(&args.around)?);
         mesh.send(mesh.request(Method::GET, "/version")).await?;
         let events_url = args.events_url.clone().unwrap_or_else(|| args.target.url.clone());
         let events = Client::new(Target { url: events_url, ..args.target.clone() })?;
@@ -82,7 +88,7 @@ impl Site {
             None => None,
         };
         let (capability, story) = (args.capability.clone(), OnceCell::new());
-        Ok(Self { mesh, events, database, database_url, capability, story })
+        Ok(Self { mesh, events, database, database_url, capability, cluster, around, story })
     }
 
     /// The body of a task of ours.

@@ -7,7 +7,6 @@ use mesh_six_core::{
     agent::{AgentRegistration, AgentStatus},
     id::new_id,
     task::TaskStatus,
-    time,
 };
 use mesh_six_db::history;
 use reqwest::Method;
@@ -123,34 +122,4 @@ pub(super) async fn end_to_end(site: &Site) -> anyhow::Result<Outcome> {
     let evidence = json!({ "taskId": task.task_id, "traceId": task.trace_id, "agentId": task.dispatched_to,
         "status": task.status, "durationMs": task.duration_ms, "submittedAt": story.accepted_at, "events": types });
     Ok(Outcome::judged(holds, "not completed with an answer and its whole story", evidence))
-}
-
-/// M1.13: a finished task shows in the metrics.
-pub(super) async fn counted(site: &Site) -> anyhow::Result<Outcome> {
-    let before = completed(site).await?;
-    let submitted = time::now();
-    let task = crate::commands::submit::wait::submit_and_wait(&site.mesh, &site.task(), None).await?;
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let after = completed(site).await?;
-        let evidence = json!({ "metric": "mesh_six_tasks_total", "capability": site.capability, "before": before,
-            "after": after, "taskId": task.task_id, "since": time::format(submitted) });
-        if after > before {
-            return Ok(Outcome::pass(evidence));
-        }
-        if Instant::now() >= deadline {
-            return Ok(Outcome::fail("the counter of completed tasks did not grow", evidence));
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// How many tasks of our capability the orchestrator says have been completed.
-async fn completed(site: &Site) -> anyhow::Result<f64> {
-    let (status, text) = site.ask(Method::GET, "/metrics", None).await?;
-    let text = text.as_str().with_context(|| format!("/metrics answered {status} without text"))?;
-    let wanted = format!("capability=\"{}\"", site.capability);
-    let lines = text.lines().filter(|line| line.starts_with("mesh_six_tasks_total{"));
-    let ours = lines.filter(|line| line.contains(&wanted) && line.contains("outcome=\"completed\""));
-    Ok(ours.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).fold(0.0, |sum, one| sum + one))
 }
