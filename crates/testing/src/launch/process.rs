@@ -160,6 +160,9 @@ impl Process {
         // The watcher first: the process id may belong to somebody else once the process was waited for.
         let _ = running.watcher.kill();
         let _ = running.watcher.wait();
+        if let Ok(Some(status)) = running.child.try_wait() {
+            return Some(status);
+        }
         let _ = kill_process_group(Pid::from_child(&running.child), Signal::KILL);
         running.child.wait().ok()
     }
