@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod criteria;
+mod observed;
 mod start;
 mod support;
 mod traces;
