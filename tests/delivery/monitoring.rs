@@ -14,6 +14,8 @@ use crate::{
     support::{assert_none, documents, list, read, root, run, text},
 };
 
+const EVENTS: &str = "k8s/base/monitoring/dashboard.json";
+const OPERATIONS: &str = "k8s/base/monitoring/operations.json";
 const ALERTS: &str = "k8s/base/monitoring/alerts.yaml";
 
 #[test]
@@ -55,18 +57,33 @@ fn named(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("mesh_six_") || word.starts_with("gen_ai_client_")).collect()
 }
 
+/// What the dashboard of the metrics asks Prometheus.
+fn queries() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&read(OPERATIONS)).unwrap();
+    let targets = list(&dashboard, "panels").iter().flat_map(|panel| list(panel, "targets"));
+    let queries: Vec<String> = targets.map(|target| text(target, "expr").replace("$__rate_interval", "5m")).collect();
+    assert!(queries.len() >= 12, "{queries:?}");
+    queries
+}
+
+#[test]
+fn prometheus_understands_every_query_of_the_dashboard() {
+    let folder = tempfile::tempdir().unwrap();
+    let rule = |query: &String| serde_json::json!({"record": "asked", "expr": query});
+    let rules: Vec<Value> = queries().iter().map(rule).collect();
+    let rules = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]});
+    fs::write(folder.path().join("rules.yaml"), rules.to_string()).unwrap();
+    let mut promtool = Command::new("promtool");
+    run(promtool.args(["check", "rules", "--lint=none", "rules.yaml"]).current_dir(folder.path()), "");
+}
+
 #[test]
 fn every_metric_of_an_alert_or_a_dashboard_exists() {
     let metrics = metrics();
     assert!(metrics.len() > 40, "the table is not read: {metrics:?}");
     let (alerts, tested) = (read(ALERTS), read("tests/delivery/alerts_test.yaml"));
     assert!(named(&alerts).len() >= 6, "{:?}", named(&alerts));
-    let dashboard: Value = serde_json::from_str(&read("k8s/base/monitoring/dashboard.json")).unwrap();
-    let queries: String = list(&dashboard, "panels")
-        .iter()
-        .flat_map(|panel| list(panel, "targets"))
-        .filter_map(|target| target["expr"].as_str())
-        .fold(String::new(), |all, one| all + "\n" + one);
+    let queries = queries().join("\n");
     let names: BTreeSet<&str> = [&alerts, &tested, &queries].into_iter().flat_map(|text| named(text)).collect();
     let missing = names.iter().filter(|name| !is_series(&metrics, name));
     assert_none(&missing.map(|metric| format!("nothing counts {metric}")).collect::<Vec<_>>());
@@ -74,8 +91,7 @@ fn every_metric_of_an_alert_or_a_dashboard_exists() {
 
 #[test]
 fn every_event_of_the_dashboard_exists() {
-    let dashboard = read("k8s/base/monitoring/dashboard.json");
-    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let dashboard: Value = serde_json::from_str(&read(EVENTS)).unwrap();
     let mut types = BTreeSet::new();
     for target in list(&dashboard, "panels").iter().flat_map(|panel| list(panel, "targets")) {
         let sql = target["rawSql"].as_str().unwrap_or_default().to_owned();
@@ -92,7 +108,8 @@ fn every_event_of_the_dashboard_exists() {
 fn what_is_deployed_is_what_is_tested() {
     let held = |map: &str, key: &str| object("ConfigMap", map).unwrap()["data"][key].as_str().unwrap().to_owned();
     assert_eq!(held("mesh-six-alerts", "alerts.yaml"), read(ALERTS));
-    let dashboard = read("k8s/base/monitoring/dashboard.json");
+    assert_eq!(held("mesh-six-grafana-dashboard", "mesh-six-operations.json"), read(OPERATIONS));
+    let dashboard = read(EVENTS);
     assert_eq!(held("mesh-six-grafana-dashboard", "mesh-six-events.json"), dashboard);
     let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
     let source = documents(&held("mesh-six-grafana-datasource", "mesh-six.yaml")).remove(0);
