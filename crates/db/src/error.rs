@@ -1,11 +1,12 @@
 //! Errors of the database, sorted by what a caller can do about them.
 //!
-//! diesel does not hand on the SQLSTATE, so the classes that matter (08, 40, 53, 57, 55P03) are told by diesel's
+//! The classes of SQLSTATE tell. diesel does not hand it on, so there those that matter (08, 40, 53, 57, 55P03) are told by diesel's
 //! kind where it has one and by the server's English message otherwise; our connections ask for English where
 //! they may ([`crate::pool`]).
 
 use diesel::result::{DatabaseErrorKind, Error};
 use mesh_six_core::{ApiError, ErrorType};
+use tokio_postgres::error::SqlState;
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,20 @@ impl From<Error> for DbError {
             Class::Transient => Self::Unavailable(brief(&error)),
             Class::Locked => Self::Locked,
             Class::Permanent => Self::Query(error),
+        }
+    }
+}
+
+/// Here the server's code is known.
+impl From<tokio_postgres::Error> for DbError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let Some(refusal) = error.as_db_error() else { return Self::Unavailable(error.to_string()) };
+        let (code, message) = (refusal.code(), refusal.message().to_owned());
+        match code.code().get(..2) {
+            _ if *code == SqlState::LOCK_NOT_AVAILABLE => Self::Locked,
+            _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => Self::Unavailable(message),
+            Some("08" | "40" | "53" | "57" | "58") => Self::Unavailable(message),
+            _ => Self::Query(Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message))),
         }
     }
 }

@@ -59,6 +59,7 @@ pub async fn import(
         }
         if let Some(last) = import.done.last {
             follow(conn, last).await?;
+            Statement::<()>::new("SELECT mesh_six_find_strays()").execute(conn).await?;
         }
         Ok(import.done)
     })

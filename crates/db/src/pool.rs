@@ -12,7 +12,7 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt;
-use tokio_postgres::{NoTls, config::Host};
+use tokio_postgres::{Client, Connection, NoTls, Socket, config::Host, tls::NoTlsStream};
 
 use crate::error::{DbError, DbResult};
 
@@ -109,12 +109,16 @@ impl Database {
 
     /// A connection of one's own, outside the pool and past any pooler, for LISTEN.
     pub async fn dedicated(&self) -> DbResult<AsyncPgConnection> {
-        let connecting = establish(self.config.direct(), &self.config.application_name, self.config.statement_timeout);
-        match tokio::time::timeout(CHECKOUT, connecting).await {
-            Ok(Ok(conn)) => Ok(conn),
-            Ok(Err(error)) => Err(DbError::Unavailable(innermost(&error))),
-            Err(_) => Err(DbError::Unavailable(format!("no connection within {} s", CHECKOUT.as_secs()))),
-        }
+        let DbConfig { application_name, statement_timeout, .. } = &*self.config;
+        in_time(establish(self.config.direct(), application_name, *statement_timeout)).await
+    }
+
+    /// As [`Self::dedicated`], without diesel, for the log's writers. It ends with the client.
+    pub(crate) async fn client(&self) -> DbResult<Client> {
+        let DbConfig { application_name, statement_timeout, .. } = &*self.config;
+        let (client, connection) = in_time(session(self.config.direct(), application_name, *statement_timeout)).await?;
+        tokio::spawn(connection);
+        Ok(client)
     }
 
     /// Asks the server for a sign of life.
@@ -151,11 +155,30 @@ const SESSION: &str = "SET timezone = 'UTC'; SET lock_timeout = '10s'; \
     WHERE app.rolname = 'mesh_six_app' AND me.rolname = session_user AND pg_has_role(me.oid, app.oid, 'MEMBER') \
     AND (me.rolsuper OR EXISTS (SELECT FROM pg_class t WHERE t.relname = 'mesh_six_events' AND t.relowner = me.oid))";
 
+/// Waits for a new connection only so long.
+async fn in_time<T>(connecting: impl Future<Output = ConnectionResult<T>>) -> DbResult<T> {
+    match tokio::time::timeout(CHECKOUT, connecting).await {
+        Ok(Ok(conn)) => Ok(conn),
+        Ok(Err(error)) => Err(DbError::Unavailable(innermost(&error))),
+        Err(_) => Err(DbError::Unavailable(format!("no connection within {} s", CHECKOUT.as_secs()))),
+    }
+}
+
 async fn establish(
     url: &str,
     application_name: &str,
     statement_timeout: Duration,
 ) -> ConnectionResult<AsyncPgConnection> {
+    let (client, connection) = session(url, application_name, statement_timeout).await?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
+/// Connects and sets the session up.
+async fn session(
+    url: &str,
+    application_name: &str,
+    statement_timeout: Duration,
+) -> ConnectionResult<(Client, Connection<Socket, NoTlsStream>)> {
     let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(message(&e));
     let mut config = parse(url).map_err(|e| ConnectionError::InvalidConnectionUrl(e.to_string()))?;
     config.application_name(application_name).connect_timeout(CHECKOUT).keepalives_idle(Duration::from_secs(30));
@@ -175,7 +198,7 @@ async fn establish(
         }
         Ok(())
     };
-    // The connection must be driven while the session is set up; diesel-async drives it afterwards.
+    // The connection must be driven while the session is set up; whoever gets it drives it afterwards.
     let mut connection = connection;
     {
         let session = std::pin::pin!(session);
@@ -186,7 +209,7 @@ async fn establish(
             }
         }
     }
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    Ok((client, connection))
 }
 
 /// A connection with the rights of the login in `url`, without any of our settings. The error says where the server

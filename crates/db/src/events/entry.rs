@@ -7,6 +7,8 @@ use mesh_six_core::{
 };
 use uuid::Uuid;
 
+use super::strays::task_of;
+
 /// One row to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -39,6 +41,12 @@ impl Entry {
         event.validate()?;
         let key = event.idempotency_key.as_deref().map(|k| EventKey::parse(k, now)).transpose()?;
         Ok(Self::of(event, key))
+    }
+
+    /// The ids by which it is looked up: of its trace, its task, and the task whose aggregate it names.
+    pub(crate) fn named_ids(&self) -> impl Iterator<Item = Uuid> + use<> {
+        let named = self.aggregate_id.as_deref().and_then(task_of);
+        [Some(self.trace_id), self.task_id, named].into_iter().flatten()
     }
 
     fn of(event: Event, key: Option<EventKey>) -> Self {

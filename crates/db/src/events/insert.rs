@@ -8,10 +8,14 @@ use diesel::{
     sql_types::{BigInt, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mesh_six_core::event::{EventKey, Position, key::month};
+use mesh_six_core::{
+    event::{EventKey, Position, key::month},
+    time,
+};
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Appended, entry::Entry};
+use super::{Appended, entry::Entry, session::Session, strays};
 use crate::{
     error::{DbError, DbResult},
     metrics,
@@ -22,8 +26,48 @@ use crate::{
 pub(crate) const CHUNK: usize = 1_000;
 /// Most bytes of payload in one statement.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
+const KEYS: &str = "mesh_six_event_keys";
 
 type Returned = (BigInt, BigInt, Timestamptz, SqlUuid);
+/// `seq`, `txid`, `timestamp` and `id` of a row that was written.
+pub(crate) type Row = (i64, i64, DateTime<Utc>, Uuid);
+
+/// What runs the statements of a chunk.
+pub(crate) trait Runs {
+    /// Runs the statement that writes events.
+    fn write(&mut self, statement: Statement<'_, Returned>) -> impl Future<Output = DbResult<Vec<Row>>> + Send;
+    /// Runs another one, in the same transaction.
+    fn execute(&mut self, statement: Statement<'_, ()>) -> impl Future<Output = DbResult<()>> + Send;
+}
+
+impl Runs for AsyncPgConnection {
+    async fn write(&mut self, statement: Statement<'_, Returned>) -> DbResult<Vec<Row>> {
+        statement.load(self).await.map_err(classify)
+    }
+
+    async fn execute(&mut self, statement: Statement<'_, ()>) -> DbResult<()> {
+        RunQueryDsl::execute(statement, self).await?;
+        Ok(())
+    }
+}
+
+impl Runs for Session {
+    async fn write(&mut self, statement: Statement<'_, Returned>) -> DbResult<Vec<Row>> {
+        let rows = self.rows(&statement).await.map_err(|error| match error.as_db_error() {
+            Some(refusal) if refusal.table() == Some(KEYS) && *refusal.code() == SqlState::CHECK_VIOLATION => {
+                bucket_is_missing()
+            }
+            _ => error.into(),
+        })?;
+        let read = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
+        Ok(rows.iter().map(read).collect::<Result<_, tokio_postgres::Error>>()?)
+    }
+
+    async fn execute(&mut self, statement: Statement<'_, ()>) -> DbResult<()> {
+        self.rows(&statement).await?;
+        Ok(())
+    }
+}
 
 /// Cuts `rows` into what one statement takes. An id comes at most once in a chunk, since the answer tells the
 /// written events by their ids.
@@ -49,11 +93,7 @@ pub(crate) fn chunks<'r, 'a>(rows: &'r [&'a Entry]) -> Vec<&'r [&'a Entry]> {
 
 /// Writes one chunk; one answer per row, in order. The later of two rows with one key is a duplicate. Rows without
 /// a key are written if `batch`, where there is one, is not on record yet.
-pub(crate) async fn write(
-    conn: &mut AsyncPgConnection,
-    rows: &[&Entry],
-    batch: Option<EventKey>,
-) -> DbResult<Vec<Appended>> {
+pub(crate) async fn write(conn: &mut impl Runs, rows: &[&Entry], batch: Option<EventKey>) -> DbResult<Vec<Appended>> {
     if rows.is_empty() {
         return Ok(Vec::new());
     }
@@ -61,7 +101,7 @@ pub(crate) async fn write(
     // The first row of each key of its own, and every row without one.
     let first: Vec<bool> = rows.iter().map(|entry| entry.key.is_none_or(|key| seen.insert(key))).collect();
     let kept: Vec<&Entry> = rows.iter().zip(&first).filter(|(_, first)| **first).map(|(row, _)| *row).collect();
-    let written: Vec<(i64, i64, DateTime<Utc>, Uuid)> = statement(&kept, batch).load(conn).await.map_err(classify)?;
+    let written = conn.write(statement(&kept, batch, time::now())).await?;
     let mut written = written.into_iter().peekable();
     let appended: Vec<Appended> = rows
         .iter()
@@ -83,61 +123,109 @@ pub(crate) fn needs_transaction(rows: &[&Entry]) -> bool {
 
 /// The statement for rows of distinct keys. Keys go in sorted, so that two batches never wait for each other
 /// in a circle.
-fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>) -> Statement<'a, Returned> {
+fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>, now: DateTime<Utc>) -> Statement<'a, Returned> {
+    let suspects = strays::suspects(rows, now);
+    let noted = !suspects.is_empty();
+    let with = if noted { strays::note(Statement::new("WITH "), suspects) } else { Statement::new("") };
     let mut keys: Vec<(EventKey, Uuid)> = rows.iter().filter_map(|e| Some((e.key.or(batch)?, e.id))).collect();
     keys.sort_unstable_by_key(|(key, _)| *key);
     keys.dedup_by_key(|(key, _)| *key);
-    match *keys.as_slice() {
-        [(key, id)] if rows.iter().all(|e| e.key.or(batch).is_some()) => together(rows, key, id),
-        _ => apart(rows, &keys, batch),
+    let all_keyed = rows.iter().all(|e| e.key.or(batch).is_some());
+    let keys_follow = |with: Statement<'a, Returned>| with.sql(if noted { ", keys AS (" } else { "WITH keys AS (" });
+    match (rows, keys.as_slice()) {
+        ([one], []) => values(with.sql(INSERT).sql("VALUES ("), one).sql(")").sql(RETURNING),
+        ([one], [(key, id)]) => {
+            let keys = one_key(keys_follow(with), *key, *id);
+            values(keys.sql(INSERT).sql("SELECT "), one).sql(" FROM keys").sql(RETURNING)
+        }
+        (_, [(key, id)]) if all_keyed => together(one_key(keys_follow(with), *key, *id), rows),
+        _ => apart(keys_follow(with), rows, &keys, batch),
     }
 }
 
-/// For rows that share one key, most often the batch's: all are new or none is. The server then need not find out
-/// which, and for one row that is most of its work.
-fn together<'a>(rows: &[&'a Entry], key: EventKey, id: Uuid) -> Statement<'a, Returned> {
-    let keys = Statement::new("WITH keys AS (INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) VALUES (")
+/// Notes one key.
+fn one_key<'a>(statement: Statement<'a, Returned>, key: EventKey, id: Uuid) -> Statement<'a, Returned> {
+    statement
+        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) VALUES (")
         .bind(Value::Int(key.bucket))
         .sql(", ")
         .bind(Value::Id(key.hash))
         .sql(", ")
         .bind(Value::Id(id))
-        .sql(") ON CONFLICT DO NOTHING RETURNING key_hash) ");
-    columns(keys.sql(INSERT).sql("FROM keys, unnest("), rows).sql(
-        ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
-         aggregate_id, idempotency_key, place) \
-         ORDER BY e.place RETURNING seq, txid, timestamp, id",
-    )
+        .sql(") ON CONFLICT DO NOTHING RETURNING key_hash) ")
+}
+
+/// The values of one row. Arrays of one cost as much again as the row does.
+fn values<'a>(statement: Statement<'a, Returned>, row: &'a Entry) -> Statement<'a, Returned> {
+    statement
+        .sql("CASE WHEN ")
+        .bind(Value::Time(row.occurred_at))
+        .sql(" BETWEEN 'epoch' AND now() + interval '24 hours' THEN ")
+        .bind(Value::Time(row.occurred_at))
+        .sql(" ELSE now() END, ")
+        .bind(Value::Id(row.id))
+        .sql(", ")
+        .bind(Value::Id(row.trace_id))
+        .sql(", ")
+        .bind(Value::OptionalId(row.task_id))
+        .sql(", ")
+        .bind(Value::Text(&row.agent_id))
+        .sql(", ")
+        .bind(Value::Text(&row.event_type))
+        .sql(", ")
+        .bind(Value::Int(row.event_version))
+        .sql(", ")
+        .bind(Value::Document(JsonText(&row.payload)))
+        .sql(", ")
+        .bind(Value::OptionalText(row.aggregate_id.as_deref()))
+        .sql(", ")
+        .bind(Value::OptionalText(row.idempotency_key.as_deref()))
+}
+
+/// For rows that share one key, most often the batch's: all are new or none is. The server then need not find out
+/// which, and for one row that is most of its work.
+fn together<'a>(keys: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statement<'a, Returned> {
+    columns(keys.sql(INSERT).sql(SELECT).sql("FROM keys, unnest("), rows)
+        .sql(
+            ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
+             aggregate_id, idempotency_key, place) ORDER BY e.place",
+        )
+        .sql(RETURNING)
 }
 
 /// For rows with keys of their own: those are written whose keys are new.
-fn apart<'a>(rows: &[&'a Entry], keys: &[(EventKey, Uuid)], batch: Option<EventKey>) -> Statement<'a, Returned> {
-    let keys = Statement::new(
-        "WITH keys AS (INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(",
-    )
-    .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
-    .sql(", ")
-    .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
-    .sql(", ")
-    .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
-    .sql(") AS k ON CONFLICT DO NOTHING RETURNING key_hash) ");
-    columns(keys.sql(INSERT).sql("FROM unnest("), rows)
+fn apart<'a>(
+    with: Statement<'a, Returned>,
+    rows: &[&'a Entry],
+    keys: &[(EventKey, Uuid)],
+    batch: Option<EventKey>,
+) -> Statement<'a, Returned> {
+    let keys = with
+        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
+        .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
+        .sql(", ")
+        .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
+        .sql(", ")
+        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
+        .sql(") AS k ON CONFLICT DO NOTHING RETURNING key_hash) ");
+    columns(keys.sql(INSERT).sql(SELECT).sql("FROM unnest("), rows)
         .sql(", ")
         .bind(Value::OptionalIds(rows.iter().map(|e| e.key.or(batch).map(|key| key.hash)).collect()))
         .sql(
             ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
              aggregate_id, idempotency_key, key_hash, place) \
-             WHERE e.key_hash IS NULL OR e.key_hash IN (SELECT key_hash FROM keys) \
-             ORDER BY e.place RETURNING seq, txid, timestamp, id",
+             WHERE e.key_hash IS NULL OR e.key_hash IN (SELECT key_hash FROM keys) ORDER BY e.place",
         )
+        .sql(RETURNING)
 }
 
-/// How events go in. `occurred_at` outside of what is sensible becomes the database's clock.
 const INSERT: &str = "INSERT INTO mesh_six_events (occurred_at, id, trace_id, task_id, agent_id, event_type, \
-    event_version, payload, aggregate_id, idempotency_key) \
-    SELECT CASE WHEN e.occurred_at BETWEEN 'epoch' AND now() + interval '24 hours' THEN e.occurred_at \
-    ELSE now() END, e.id, e.trace_id, e.task_id, e.agent_id, e.event_type, e.event_version, e.payload, \
-    e.aggregate_id, e.idempotency_key ";
+    event_version, payload, aggregate_id, idempotency_key) ";
+/// What goes in. `occurred_at` outside of what is sensible becomes the database's clock.
+const SELECT: &str = "SELECT CASE WHEN e.occurred_at BETWEEN 'epoch' AND now() + interval '24 hours' \
+    THEN e.occurred_at ELSE now() END, e.id, e.trace_id, e.task_id, e.agent_id, e.event_type, e.event_version, \
+    e.payload, e.aggregate_id, e.idempotency_key ";
+const RETURNING: &str = " RETURNING seq, txid, timestamp, id";
 
 /// The rows' values, a column at a time.
 fn columns<'a>(statement: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statement<'a, Returned> {
@@ -165,7 +253,7 @@ fn columns<'a>(statement: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statem
 }
 
 /// Content of the events that were written goes beside the log.
-async fn contents(conn: &mut AsyncPgConnection, rows: &[&Entry], appended: &[Appended]) -> DbResult<()> {
+async fn contents(conn: &mut impl Runs, rows: &[&Entry], appended: &[Appended]) -> DbResult<()> {
     let kept: Vec<_> = rows
         .iter()
         .zip(appended)
@@ -175,7 +263,7 @@ async fn contents(conn: &mut AsyncPgConnection, rows: &[&Entry], appended: &[App
     if kept.is_empty() {
         return Ok(());
     }
-    Statement::<()>::new(
+    let statement = Statement::<()>::new(
         "INSERT INTO event_contents (event_id, task_id, user_id, month, kind, content) SELECT * FROM unnest(",
     )
     .bind(Value::Ids(kept.iter().map(|(entry, _)| entry.id).collect()))
@@ -189,21 +277,23 @@ async fn contents(conn: &mut AsyncPgConnection, rows: &[&Entry], appended: &[App
     .bind(Value::Texts(kept.iter().map(|(_, content)| content.kind).collect()))
     .sql(", ")
     .bind(Value::Texts(kept.iter().map(|(_, content)| content.text.as_str()).collect()))
-    .sql(") ON CONFLICT DO NOTHING")
-    .execute(conn)
-    .await?;
-    Ok(())
+    .sql(") ON CONFLICT DO NOTHING");
+    conn.execute(statement).await
 }
 
 /// A missing key bucket is told apart by its table, since it is mended by making it.
 fn classify(error: Error) -> DbError {
-    if let Error::DatabaseError(DatabaseErrorKind::CheckViolation, info) = &error
-        && info.table_name() == Some("mesh_six_event_keys")
-    {
-        super::buckets::doubt();
-        return DbError::Unavailable("a bucket of event keys is missing; it is made with the next try".to_owned());
+    match &error {
+        Error::DatabaseError(DatabaseErrorKind::CheckViolation, info) if info.table_name() == Some(KEYS) => {
+            bucket_is_missing()
+        }
+        _ => error.into(),
     }
-    error.into()
+}
+
+fn bucket_is_missing() -> DbError {
+    super::buckets::doubt();
+    DbError::Unavailable("a bucket of event keys is missing; it is made with the next try".to_owned())
 }
 
 #[cfg(test)]
@@ -237,15 +327,26 @@ mod tests {
     }
 
     #[test]
-    fn the_statements_are_the_same_text_for_any_number_of_rows() {
-        let (one, two) = (entry(1), entry(1));
+    fn the_statements_of_one_row_and_of_any_number_of_rows() {
+        let (one, two, now) = (entry(1), entry(1), time::now());
         let text = |rows: &[&Entry], batch: Option<EventKey>| {
-            let text = debug_query::<Pg, _>(&statement(rows, batch)).to_string();
+            let text = debug_query::<Pg, _>(&statement(rows, batch, now)).to_string();
             text.split(" -- binds").next().unwrap_or_default().to_owned()
         };
-        assert_eq!(text(&[&one], None), text(&[&one, &two], None));
+        let three: Vec<&Entry> = [&one, &two, &one].into();
+        assert_eq!(text(&three, None), text(&three[..2], None));
         let batch = Some(EventKey { bucket: 0, hash: Uuid::nil() });
-        assert_eq!(text(&[&one], batch), text(&[&one, &two], batch));
-        insta::assert_snapshot!(format!("{}\n{}", text(&[&one], None), text(&[&one], batch)));
+        assert_eq!(text(&three, batch), text(&three[..2], batch));
+        let mut old = entry(1);
+        old.task_id = Some(Uuid::from_u64_pair(0x7000, 0x8000_0000_0000_0000));
+        let texts = [
+            text(&three, None),
+            text(&three, batch),
+            text(&[&one], None),
+            text(&[&one], batch),
+            text(&[&old], None),
+            text(&[&old, &one], batch),
+        ];
+        insta::assert_snapshot!(texts.join("\n"));
     }
 }

@@ -11,7 +11,7 @@ use mesh_six_core::{
     ApiError, Event, StoredEvent,
     event::{EventFilter, Position},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -20,6 +20,7 @@ use tokio_util::{
 use super::{
     Appended,
     clock::Clock,
+    driven::Driven,
     entry::Entry,
     follow,
     horizon::{self, HorizonReport, Observed},
@@ -28,6 +29,7 @@ use super::{
     read,
     unit::{BatchKey, Unit, copy},
     wake::Waker,
+    write::Writer,
     writers,
 };
 use crate::{
@@ -53,6 +55,10 @@ struct Inner {
     db: Database,
     queue: Arc<Queue>,
     waker: Waker,
+    /// For callers who write themselves.
+    lone: Arc<Mutex<Writer>>,
+    /// For units that met a lock.
+    locked: mpsc::UnboundedSender<Unit>,
     clock: Clock,
     observed: Observed,
     /// Started with the first follower.
@@ -66,11 +72,14 @@ impl EventLog {
     /// Starts the writers; they connect when there is something to write.
     pub fn start(db: Database) -> Self {
         let ended = CancellationToken::new();
+        let (locked, met) = mpsc::unbounded_channel();
         let log = Self {
             inner: Arc::new(Inner {
                 db: db.clone(),
                 queue: Arc::new(Queue::new()),
                 waker: Waker::new(),
+                lone: Arc::new(Mutex::new(Writer::new(db.clone()))),
+                locked,
                 clock: Clock::default(),
                 observed: Observed::default(),
                 listening: OnceLock::new(),
@@ -80,10 +89,10 @@ impl EventLog {
             }),
         };
         let inner = &log.inner;
-        let (locked, met) = mpsc::unbounded_channel();
         for _ in 0..WRITERS {
-            inner.spawn(writers::run(db.clone(), inner.queue.clone(), inner.waker.clone(), locked.clone()));
+            inner.spawn(writers::run(db.clone(), inner.queue.clone(), inner.waker.clone(), inner.locked.clone()));
         }
+        inner.spawn(writers::rest_when_idle(inner.lone.clone()));
         inner.spawn(writers::run_locked(db.clone(), inner.waker.clone(), met));
         inner.spawn(inner.waker.clone().run_notify(db));
         log
@@ -168,7 +177,10 @@ impl EventLog {
     async fn enqueue(&self, entries: Vec<Entry>, batch_key: Option<BatchKey>) -> DbResult<Vec<Appended>> {
         let room = self.inner.queue.room(entries.len()).await?;
         let (reply, answer) = oneshot::channel();
-        self.inner.queue.push([Unit { entries, batch_key, reply, room }]);
+        let unit = Unit { entries, batch_key, reply, room };
+        if let Some(unit) = self.inner.write_alone(unit).await {
+            self.inner.queue.push([unit]);
+        }
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
@@ -238,6 +250,23 @@ impl EventLog {
 }
 
 impl Inner {
+    /// Writes `unit` in the caller's own task if there is nothing else to write: handing it over would cost as much
+    /// as binding and sending it. Returns it otherwise.
+    async fn write_alone(&self, unit: Unit) -> Option<Unit> {
+        let Ok(mut writer) = self.lone.clone().try_lock_owned() else { return Some(unit) };
+        let mut batch = match self.queue.alone(unit) {
+            Ok(batch) => batch,
+            Err(unit) => return Some(unit),
+        };
+        let (queue, waker, locked) = (self.queue.clone(), self.waker.clone(), self.locked.clone());
+        let work = async move {
+            let units = std::mem::take(&mut batch.units);
+            writers::settle(&mut writer, units, &queue, &waker, &locked).await;
+        };
+        Driven::new(work, self.tasks.clone(), self.ended.clone()).await;
+        None
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let ended = self.ended.clone();
         self.tasks.spawn(async move {

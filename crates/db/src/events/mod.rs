@@ -6,6 +6,7 @@
 mod append;
 mod buckets;
 mod clock;
+mod driven;
 mod entry;
 mod follow;
 mod horizon;
@@ -14,7 +15,9 @@ mod known;
 mod log;
 mod queue;
 pub(crate) mod read;
+mod session;
 mod sink;
+mod strays;
 mod unit;
 mod wake;
 mod write;

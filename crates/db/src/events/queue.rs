@@ -48,13 +48,13 @@ struct Lines {
 }
 
 /// Units that a writer has taken. Dropped when they are settled.
-pub(crate) struct Batch<'q> {
+pub(crate) struct Batch {
     pub(crate) units: Vec<Unit>,
     events: usize,
-    queue: &'q Queue,
+    queue: Arc<Queue>,
 }
 
-impl Drop for Batch<'_> {
+impl Drop for Batch {
     fn drop(&mut self) {
         let mut lines = self.queue.lock();
         lines.batches -= 1;
@@ -106,8 +106,20 @@ impl Queue {
         metrics::queue_depth(lines.events + lines.under_way);
     }
 
+    /// A batch of `unit` alone, for its caller to write, if nothing waits or is under way.
+    pub(crate) fn alone(self: &Arc<Self>, unit: Unit) -> Result<Batch, Unit> {
+        let mut lines = self.lock();
+        if lines.batches > 0 || !lines.waiting.is_empty() {
+            return Err(unit);
+        }
+        let events = unit.entries.len();
+        lines.batches += 1;
+        lines.under_way += events;
+        Ok(Batch { units: vec![unit], events, queue: self.clone() })
+    }
+
     /// Waits for units and takes up to a statement's worth of them.
-    pub(crate) async fn take(&self) -> Batch<'_> {
+    pub(crate) async fn take(self: &Arc<Self>) -> Batch {
         let mut gathered = false;
         loop {
             if let Some(taken) = self.take_now(gathered) {
@@ -122,7 +134,7 @@ impl Queue {
         }
     }
 
-    fn take_now(&self, gathered: bool) -> Option<Batch<'_>> {
+    fn take_now(self: &Arc<Self>, gathered: bool) -> Option<Batch> {
         let mut lines = self.lock();
         if lines.waiting.is_empty() || !(gathered || lines.worth_it()) {
             return None;
@@ -145,7 +157,7 @@ impl Queue {
         if !lines.waiting.is_empty() && lines.worth_it() {
             self.arrived.notify_one();
         }
-        Some(Batch { units, events, queue: self })
+        Some(Batch { units, events, queue: self.clone() })
     }
 
     /// Takes everything: what queued behind an outage would fare no better.

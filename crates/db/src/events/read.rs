@@ -2,20 +2,21 @@
 
 use std::collections::VecDeque;
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Utc};
 use diesel::sql_types::{BigInt, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use futures_util::{Stream, stream};
 use mesh_six_core::{
     Event, StoredEvent, TraceId, Validate,
     event::{EventFilter, Position},
-    id::v7_time,
-    time,
 };
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::known;
+use super::{
+    known,
+    strays::{Months, task_of},
+};
 use crate::{
     error::DbResult,
     pool::Database,
@@ -64,10 +65,10 @@ pub(crate) const SELECT: &str = "SELECT seq, txid, timestamp, occurred_at, id, t
 
 /// Runs a statement that begins with [`SELECT`].
 pub(crate) async fn load(
-    conn: &mut AsyncPgConnection,
+    mut conn: &AsyncPgConnection,
     statement: Statement<'_, Columns>,
 ) -> DbResult<Vec<StoredEvent>> {
-    let rows: Vec<Row> = statement.load(conn).await?;
+    let rows: Vec<Row> = statement.load(&mut conn).await?;
     Ok(rows.into_iter().map(stored).collect())
 }
 
@@ -101,40 +102,35 @@ pub(crate) async fn query(conn: &mut AsyncPgConnection, filter: &EventFilter) ->
     if known::decides(filter) {
         return known::query(conn, filter).await;
     }
-    let floor = floor(filter);
-    let found = load(conn, select(filter, floor)).await?;
-    // An id that is no time at all may look like one; then the floor hides what is there.
-    if found.is_empty() && floor.is_some() {
-        return load(conn, select(filter, None)).await;
-    }
-    Ok(found)
-}
-
-/// The earliest time at which an event of the asked trace or task can have been recorded, where the caller gives
-/// no bound: without one, each partition's indexes would be searched.
-fn floor(filter: &EventFilter) -> Option<DateTime<Utc>> {
-    if filter.since.is_some() {
-        return None;
-    }
     let of_aggregate = filter.aggregate_id.as_deref().and_then(task_of);
-    let ids = [filter.trace_id.map(TraceId::as_uuid), filter.task_id, of_aggregate];
-    ids.into_iter().flatten().filter_map(id_floor).max()
+    let id = filter.trace_id.map(TraceId::as_uuid).or(filter.task_id).or(of_aggregate);
+    within_months(conn, id, |months| select(filter, months)).await
 }
 
-/// A day before the id was made, by its own account; producers' clocks may be that far ahead.
-fn id_floor(id: Uuid) -> Option<DateTime<Utc>> {
-    let made = v7_time(id)?;
-    (made < time::now() + Days::new(1)).then(|| made - Days::new(1))
+/// Runs `select` over the months that the events of `id` are in. Mostly that is its own month alone, so that is asked
+/// while it is looked up.
+async fn within_months<'a>(
+    conn: &AsyncPgConnection,
+    id: Option<Uuid>,
+    select: impl Fn(Option<Months>) -> Statement<'a, Columns>,
+) -> DbResult<Vec<StoredEvent>> {
+    let Some((id, own)) = id.and_then(|id| Some((id, Months::of(id)?))) else {
+        return load(conn, select(None)).await;
+    };
+    // Both are under way at once and answered in this order: if nothing is noted after the rows were read, they are all.
+    let (found, noted) = tokio::try_join!(load(conn, select(Some(own))), own.with_noted(conn, id))?;
+    match noted {
+        None => Ok(found),
+        Some(months) => load(conn, select(Some(months))).await,
+    }
 }
 
-/// The task whose implied aggregate this is.
-fn task_of(aggregate: &str) -> Option<Uuid> {
-    let id = Uuid::try_parse(aggregate.strip_prefix("task:")?).ok()?;
-    (aggregate.len() == "task:".len() + 36).then_some(id)
-}
-
-pub(super) fn select(filter: &EventFilter, floor: Option<DateTime<Utc>>) -> Statement<'_, Columns> {
-    let mut query = Statement::new(SELECT).sql("true");
+/// The rows that meet `filter`, of these months where they are known. Then OFFSET keeps the planner from another way
+/// than through the id's index, such as all of a month in the log's order.
+pub(super) fn select(filter: &EventFilter, months: Option<Months>) -> Statement<'_, Columns> {
+    let query =
+        if months.is_some() { Statement::new("SELECT found.* FROM (").sql(SELECT) } else { Statement::new(SELECT) };
+    let mut query = query.sql("true");
     if let Some(trace) = filter.trace_id {
         query = query.sql(" AND trace_id = ").bind(Value::Id(trace.as_uuid()));
     }
@@ -150,11 +146,12 @@ pub(super) fn select(filter: &EventFilter, floor: Option<DateTime<Utc>>) -> Stat
     if let Some(event_type) = &filter.event_type {
         query = query.sql(" AND event_type = ").bind(Value::Text(event_type));
     }
-    let mut query = within(query, filter);
-    if let Some(floor) = floor {
-        query = query.sql(" AND timestamp >= ").bind(Value::Time(floor));
-    }
-    in_order(between(query, filter), filter)
+    let query = between(within(query, filter), filter);
+    let query = match months {
+        Some(months) => months.within(query).sql(" OFFSET 0) found"),
+        None => query,
+    };
+    in_order(query, filter)
 }
 
 /// Recorded within the filter's times.
@@ -234,16 +231,21 @@ struct Replay {
 
 impl Replay {
     async fn turn(&mut self) -> DbResult<()> {
-        let mut conn = self.db.conn().await?;
-        let mut query = of_aggregate(Statement::new(SELECT), &self.aggregate);
-        if let Some(floor) = task_of(&self.aggregate).and_then(id_floor) {
-            query = query.sql(" AND timestamp >= ").bind(Value::Time(floor));
-        }
-        if let Some(after) = self.after {
-            query = beyond(query.sql(" AND "), after);
-        }
-        let query = query.sql(" ORDER BY txid, seq LIMIT ").bind(Value::Long(REPLAY_PAGE));
-        self.page = load(&mut conn, query).await?.into();
+        let conn = self.db.conn().await?;
+        let (aggregate, after) = (&self.aggregate, self.after);
+        let select = |months: Option<Months>| {
+            let query = of_aggregate(Statement::new(SELECT), aggregate);
+            let query = match months {
+                Some(months) => months.within(query),
+                None => query,
+            };
+            let query = match after {
+                Some(after) => beyond(query.sql(" AND "), after),
+                None => query,
+            };
+            query.sql(" ORDER BY txid, seq LIMIT ").bind(Value::Long(REPLAY_PAGE))
+        };
+        self.page = within_months(&conn, task_of(aggregate), select).await?.into();
         self.ended = i64::try_from(self.page.len()).is_ok_and(|rows| rows < REPLAY_PAGE);
         self.after = self.page.back().map(|event| event.position).or(self.after);
         Ok(())
@@ -264,12 +266,13 @@ pub(crate) async fn head(conn: &mut AsyncPgConnection) -> DbResult<Position> {
 #[cfg(test)]
 mod tests {
     use diesel::{debug_query, pg::Pg};
-    use mesh_six_core::id::new_id;
+    use mesh_six_core::{id::new_id, time};
 
     use super::*;
 
     fn text(filter: &EventFilter) -> String {
-        let text = debug_query::<Pg, _>(&select(filter, floor(filter))).to_string();
+        let months = filter.trace_id.map(TraceId::as_uuid).or(filter.task_id).and_then(Months::of);
+        let text = debug_query::<Pg, _>(&select(filter, months)).to_string();
         text.split(" -- binds").next().unwrap_or_default().replace(SELECT, "SELECT ... WHERE ")
     }
 
@@ -293,16 +296,5 @@ mod tests {
             },
         ];
         insta::assert_snapshot!(filters.iter().map(text).collect::<Vec<_>>().join("\n"));
-    }
-
-    #[test]
-    fn an_id_of_the_future_gives_no_floor() {
-        let far = Uuid::from_u64_pair(u64::MAX << 16 | 0x7000, 0x8000_0000_0000_0000);
-        assert_eq!(id_floor(far), None);
-        assert_eq!(id_floor(Uuid::from_u128(0x1234_4000_8000_0000_0000)), None);
-        let id = new_id();
-        assert_eq!(id_floor(id), v7_time(id).map(|made| made - Days::new(1)));
-        assert_eq!(task_of(&format!("task:{id}")), Some(id));
-        assert_eq!(task_of(&format!("task:{}", id.simple())), None, "only as events imply it");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use futures_util::StreamExt;
 use tokio::{
     sync::{Notify, watch},
@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::{error::DbResult, pool::Database, statement::Statement};
+use crate::{error::DbResult, pool::Database};
 
 /// The least time between two notifications of one process. Each takes a lock of the whole database at commit.
 const NOTIFY_PAUSE: Duration = Duration::from_millis(50);
@@ -78,7 +78,9 @@ impl Waker {
 
 async fn notify(db: &Database) -> DbResult<()> {
     let mut conn = db.conn().await?;
-    Statement::<()>::new("NOTIFY mesh_six_events").execute(&mut conn).await?;
+    // It is only a hint, so it does not wait for the disk, nor make others wait.
+    let notify = "BEGIN; SET LOCAL synchronous_commit = off; NOTIFY mesh_six_events; COMMIT";
+    conn.batch_execute(notify).await?;
     Ok(())
 }
 

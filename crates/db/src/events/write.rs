@@ -6,13 +6,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use diesel::sql_types::{BigInt, Text, Timestamptz, Uuid as SqlUuid};
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel::sql_types::{BigInt, Timestamptz, Uuid as SqlUuid};
+use diesel_async::RunQueryDsl;
 use mesh_six_core::event::Position;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
-use super::{Appended, buckets, entry::Entry, insert, unit::BatchKey};
+use super::{Appended, buckets, entry::Entry, insert, session::Session, unit::BatchKey};
 use crate::{
     error::{DbError, DbResult},
     pool::Database,
@@ -25,8 +25,6 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis
 const PATIENCE: Duration = Duration::from_secs(8);
 /// What is added to it for each statement after the first.
 const PATIENCE_PER_CHUNK: Duration = Duration::from_secs(1);
-/// The server's part of it.
-const SESSION: &str = "SET statement_timeout = '6s'; SET plan_cache_mode = force_generic_plan";
 /// How long a batch waits for other people's locks.
 pub(crate) const LONG_WAIT: Duration = Duration::from_millis(200);
 /// How long a part of it waits, once it is known that one is held.
@@ -34,57 +32,57 @@ pub(crate) const SHORT_WAIT: Duration = Duration::from_millis(50);
 /// How much earlier than the first try the rows of a lost answer are looked for, for clocks that differ.
 const LOST_SINCE: chrono::Duration = chrono::Duration::days(2);
 
-/// A writer's own connection, which waits for other people's locks only briefly.
+/// A writer with a connection of its own, which waits for other people's locks only briefly.
 pub(crate) struct Writer {
     db: Database,
-    conn: Option<AsyncPgConnection>,
-    /// The connection's lock time-out.
-    wait: Duration,
+    session: Option<Session>,
+    /// The lock of the last session that was lost.
+    lost: Option<i64>,
+    used: bool,
 }
 
 impl Writer {
     /// A writer that connects when it first has something to write.
     pub(crate) fn new(db: Database) -> Self {
-        Self { db, conn: None, wait: Duration::ZERO }
+        Self { db, session: None, lost: None, used: false }
     }
 
     /// Gives the connection up.
     pub(crate) fn rest(&mut self) {
-        self.conn = None;
+        self.session = None;
     }
 
     /// Of the key buckets `asked`, those that are gone for good; missing new ones are made.
-    pub(crate) async fn gone(&mut self, asked: BTreeSet<i32>) -> DbResult<BTreeSet<i32>> {
-        let result = match self.conn().await {
-            Ok(conn) => buckets::gone(conn, asked).await,
-            Err(error) => Err(error),
-        };
-        if result.is_err() {
-            self.rest();
-        }
-        result
+    pub(crate) async fn gone(&self, asked: BTreeSet<i32>) -> DbResult<BTreeSet<i32>> {
+        buckets::gone(&mut *self.db.conn().await?, asked).await
     }
 
-    async fn conn(&mut self) -> DbResult<&mut AsyncPgConnection> {
-        if self.conn.is_none() {
-            let mut conn = self.db.dedicated().await?;
-            conn.batch_execute(SESSION).await?;
-            self.wait = Duration::ZERO;
-            self.conn = Some(conn);
+    /// Gives the connection up if nothing was written since this was last called.
+    pub(crate) fn rest_if_idle(&mut self) {
+        if !std::mem::take(&mut self.used) {
+            self.rest();
         }
-        self.conn.as_mut().ok_or_else(|| DbError::Unavailable("no connection".to_owned()))
+    }
+
+    async fn session(&mut self) -> DbResult<&mut Session> {
+        if self.session.is_none() {
+            self.session = Some(Session::open(&self.db).await?);
+        }
+        self.session.as_mut().ok_or_else(|| DbError::Unavailable("no connection".to_owned()))
     }
 
     /// Writes all of `entries` in one transaction and returns once it is committed; one answer per entry, in order.
-    /// Tries again where the server was away. `key` keeps entries without a key from being written twice.
+    /// Tries again where the server was away. `key` keeps entries without a key from being written twice; one entry
+    /// alone needs none, since its row is looked for before it is written again.
     pub(crate) async fn write(
         &mut self,
         entries: &[&Entry],
-        key: &BatchKey,
+        key: Option<&BatchKey>,
         wait: Duration,
     ) -> DbResult<Vec<Appended>> {
         let chunks = u32::try_from(entries.len() / insert::CHUNK).unwrap_or(u32::MAX);
         let patience = PATIENCE + PATIENCE_PER_CHUNK.saturating_mul(chunks);
+        self.used = true;
         let mut lost = false;
         let mut pauses = PAUSES.into_iter();
         loop {
@@ -92,6 +90,11 @@ impl Writer {
                 // A bucket that was taken for granted may be what was missing.
                 if lost {
                     self.refuse_old(entries).await?;
+                    if let (None, [entry]) = (key, entries)
+                        && let Some(appended) = self.survived(entry).await?
+                    {
+                        return Ok(vec![appended]);
+                    }
                 }
                 self.attempt(entries, key, wait).await
             };
@@ -107,8 +110,10 @@ impl Writer {
                 Ok(appended) => return Ok(appended),
                 Err(error) => error,
             };
-            if !matches!(error, DbError::Locked) {
-                self.conn = None;
+            if !matches!(error, DbError::Locked)
+                && let Some(session) = self.session.take()
+            {
+                self.lost = Some(session.lock());
             }
             // What holds the lock may be the try whose answer was lost, so a batch that may be on record is not
             // cut into smaller ones with keys of their own.
@@ -122,26 +127,40 @@ impl Writer {
         }
     }
 
-    async fn attempt(&mut self, entries: &[&Entry], key: &BatchKey, wait: Duration) -> DbResult<Vec<Appended>> {
-        self.wait_for_locks(wait).await?;
-        let conn = self.conn().await?;
+    async fn attempt(&mut self, entries: &[&Entry], key: Option<&BatchKey>, wait: Duration) -> DbResult<Vec<Appended>> {
+        let session = self.session().await?;
+        session.wait_for_locks(wait).await?;
+        let of_chunk = |chunk| key.map(|key| key.of_chunk(chunk)).transpose();
         let chunks = insert::chunks(entries);
         if let [chunk] = chunks.as_slice()
             && !insert::needs_transaction(entries)
         {
-            return insert::write(conn, chunk, Some(key.of_chunk(0)?)).await;
+            return insert::write(session, chunk, of_chunk(0)?).await;
         }
-        conn.transaction::<_, DbError, _>(async |conn| {
-            let mut appended = Vec::with_capacity(entries.len());
-            for (number, chunk) in chunks.into_iter().enumerate() {
-                appended.extend(insert::write(conn, chunk, Some(key.of_chunk(number)?)).await?);
+        session.run("BEGIN").await?;
+        let mut appended = Vec::with_capacity(entries.len());
+        for (number, chunk) in chunks.into_iter().enumerate() {
+            match insert::write(session, chunk, of_chunk(number)?).await {
+                Ok(written) => appended.extend(written),
+                Err(error) => {
+                    session.run("ROLLBACK").await?;
+                    return Err(error);
+                }
             }
-            Ok(appended)
-        })
-        .await
+        }
+        session.run("COMMIT").await?;
+        Ok(appended)
     }
 
-    async fn refuse_old(&mut self, entries: &[&Entry]) -> DbResult<()> {
+    /// What became of `entry`, which has no key and was given to a session that was lost: its row, if there is one.
+    async fn survived(&mut self, entry: &Entry) -> DbResult<Option<Appended>> {
+        let Some(lost) = self.lost else { return Ok(None) };
+        self.session().await?.outlive(lost).await?;
+        let found = self.found(&[entry], vec![Appended::Duplicate]).await?;
+        Ok(found.into_iter().find(|appended| matches!(appended, Appended::Written(_))))
+    }
+
+    async fn refuse_old(&self, entries: &[&Entry]) -> DbResult<()> {
         let asked = buckets::asked(entries.iter().copied());
         if asked.is_empty() {
             return Ok(());
@@ -152,24 +171,9 @@ impl Writer {
         }
     }
 
-    async fn wait_for_locks(&mut self, wait: Duration) -> DbResult<()> {
-        self.conn().await?;
-        if self.wait != wait {
-            let conn = self.conn().await?;
-            let setting = wait.as_millis().to_string();
-            Statement::<(Text,)>::new("SELECT set_config('lock_timeout', ")
-                .bind(Value::Text(&setting))
-                .sql(", false)")
-                .execute(conn)
-                .await?;
-            self.wait = wait;
-        }
-        Ok(())
-    }
-
     /// After a lost answer, an event whose key is on record may have been written by the earlier try: then its
     /// row bears its id.
-    async fn found(&mut self, entries: &[&Entry], mut appended: Vec<Appended>) -> DbResult<Vec<Appended>> {
+    async fn found(&self, entries: &[&Entry], mut appended: Vec<Appended>) -> DbResult<Vec<Appended>> {
         let known = || entries.iter().zip(&appended).filter(|(_, a)| **a == Appended::Duplicate).map(|(e, _)| *e);
         let since = known().map(|e| e.occurred_at).min().unwrap_or_default() - LOST_SINCE;
         let rows = Statement::<(SqlUuid, BigInt, BigInt, Timestamptz)>::new(
@@ -180,7 +184,7 @@ impl Writer {
         .bind(Value::Ids(known().map(|e| e.id).collect()))
         .sql(") AND timestamp >= ")
         .bind(Value::Time(since));
-        let rows: Vec<(Uuid, i64, i64, DateTime<Utc>)> = rows.load(self.conn().await?).await?;
+        let rows: Vec<(Uuid, i64, i64, DateTime<Utc>)> = rows.load(&mut *self.db.conn().await?).await?;
         let found: HashMap<Uuid, Position> =
             rows.into_iter().map(|(id, txid, seq, timestamp)| (id, Position::of(txid, seq, timestamp))).collect();
         for (entry, appended) in entries.iter().zip(&mut appended) {

@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout},
+    sync::{Mutex, mpsc},
+    time::{Instant, sleep, timeout},
 };
 use tracing::warn;
 
@@ -42,6 +42,14 @@ pub(crate) async fn run(db: Database, queue: Arc<Queue>, waker: Waker, locked: m
     }
 }
 
+/// Gives the connection of `writer` up when it was not used for a while, for ever.
+pub(crate) async fn rest_when_idle(writer: Arc<Mutex<Writer>>) {
+    loop {
+        sleep(IDLE).await;
+        writer.lock().await.rest_if_idle();
+    }
+}
+
 /// Tries units that met a lock again, in turn, until their time is over. They delay nobody but each other.
 pub(crate) async fn run_locked(db: Database, waker: Waker, mut locked: mpsc::UnboundedReceiver<Unit>) {
     let mut writer = Writer::new(db);
@@ -70,7 +78,7 @@ pub(crate) async fn run_locked(db: Database, waker: Waker, mut locked: mpsc::Unb
 }
 
 /// Writes `units` and answers each of them, or hands it on.
-async fn settle(
+pub(crate) async fn settle(
     writer: &mut Writer,
     units: Vec<Unit>,
     queue: &Queue,
@@ -108,13 +116,14 @@ async fn settle(
 
 /// One transaction for all of `units`.
 async fn write(writer: &mut Writer, units: &[Unit], wait: Duration) -> DbResult<Vec<Appended>> {
-    let own = units.iter().find_map(|unit| unit.batch_key.clone());
     let entries: Vec<&Entry> = units.iter().flat_map(|unit| &unit.entries).collect();
-    writer.write(&entries, &own.unwrap_or_else(BatchKey::new), wait).await
+    let own = units.iter().find_map(|unit| unit.batch_key.clone());
+    let key = own.or_else(|| (entries.len() > 1).then(BatchKey::new));
+    writer.write(&entries, key.as_ref(), wait).await
 }
 
 /// Answers units whose keys are of a month that is no longer kept; returns the others. All are answered on error.
-async fn refuse_old(writer: &mut Writer, units: Vec<Unit>) -> DbResult<Vec<Unit>> {
+async fn refuse_old(writer: &Writer, units: Vec<Unit>) -> DbResult<Vec<Unit>> {
     let asked = buckets::asked(units.iter().flat_map(|unit| &unit.entries));
     if asked.is_empty() {
         return Ok(units);

@@ -128,6 +128,8 @@ async fn take(conn: &mut AsyncPgConnection, found: Candidate) -> DbResult<Droppe
     .await?;
     let mut head = None;
     for month in months(found.from, found.to) {
+        let strays = Statement::<()>::new("DELETE FROM mesh_six_event_strays WHERE month = ");
+        strays.bind(Value::Int(month.number())).execute(conn).await?;
         head = Some(seals::record_dropped(conn, month).await?);
     }
     // Names of partitions are our own; they need no quoting beyond this.

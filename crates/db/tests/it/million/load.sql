@@ -38,5 +38,6 @@ INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id)
 SELECT to_char(at AT TIME ZONE 'UTC', 'YYYYMM')::integer, md5(task::text || k)::uuid, gen_random_uuid()
 FROM tasks, generate_series(1, 4) k;
 
+SELECT mesh_six_find_strays();
 SELECT mesh_six_follow_txid(125000);
 VACUUM (ANALYZE) mesh_six_events;

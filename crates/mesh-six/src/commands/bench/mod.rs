@@ -124,11 +124,7 @@ async fn measure(ground: &Ground, chosen: &[&str], quick: bool, progress: Progre
     let settings = Settings::read(&client, quick, ground.is_private()).await?;
     let db = Database::connect(DbConfig::new(&url, "mesh-six bench")).await?;
     let log = EventLog::start(db.clone());
-    // The reference connects and prepares before it is timed, so the log does too: each of its writers.
-    for _ in 0..WARM_UP {
-        let batch = || log.append(vec![sample::event(false), sample::event(true)]);
-        tokio::try_join!(batch(), batch(), batch(), batch())?;
-    }
+    warm_up(&log).await?;
     let (figures, notes) = (Vec::new(), BTreeMap::new());
     let mut bench = Bench { ground, url, db, log, quick, settings, figures, notes, progress };
     let has = |id: &str| chosen.contains(&id);
@@ -160,6 +156,16 @@ async fn measure(ground: &Ground, chosen: &[&str], quick: bool, progress: Progre
     bench.log.close().await;
     bench.db.close();
     Ok(Report { machine, settings: bench.settings, results: bench.figures, notes: bench.notes })
+}
+
+/// The reference connects and prepares before it is timed, so the log does too: each of its writers.
+async fn warm_up(log: &EventLog) -> anyhow::Result<()> {
+    for _ in 0..WARM_UP {
+        let batch = || log.append(vec![sample::event(false), sample::event(true)]);
+        tokio::try_join!(batch(), batch(), batch(), batch(), batch(), batch())?;
+        log.append(vec![sample::event(false)]).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

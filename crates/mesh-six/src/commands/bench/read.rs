@@ -46,6 +46,7 @@ impl Filled {
         // Exactly so many partitions: those ahead go, those of the past are made.
         client.batch_execute(&partitions(months)).await?;
         client.execute(FILL, &[&months, &rows, &PER_TASK]).await?;
+        client.batch_execute("SELECT mesh_six_find_strays()").await?;
         client.batch_execute("VACUUM ANALYZE mesh_six_events").await?;
         let asked = sample_ids(&client, 0, rows).await?;
         let recent = sample_ids(&client, rows / 100 * 99, rows / 100).await?;

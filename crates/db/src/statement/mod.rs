@@ -1,6 +1,8 @@
 //! SQL text with bound values that diesel prepares once per connection. `sql_query` is never cached as a
 //! prepared statement, and the query builder cannot say `unnest` or compare rows, hence this.
 
+mod wire;
+
 use std::{io::Write, marker::PhantomData};
 
 use chrono::{DateTime, Utc};
@@ -12,6 +14,9 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Untyped, Uuid as SqlUuid},
 };
 use uuid::Uuid;
+
+/// What comes before the text in jsonb's binary form.
+const JSONB_VERSION: u8 = 1;
 
 /// A statement whose rows have the SQL types `Row`, a tuple; `()` where it returns none.
 #[derive(Debug)]
@@ -33,6 +38,7 @@ pub(crate) enum Value<'a> {
     Int(i32),
     Long(i64),
     Id(Uuid),
+    OptionalId(Option<Uuid>),
     Time(DateTime<Utc>),
     Text(&'a str),
     OptionalText(Option<&'a str>),
@@ -55,8 +61,7 @@ pub(crate) struct JsonText<'a>(pub(crate) &'a str);
 
 impl ToSql<Jsonb, Pg> for JsonText<'_> {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
-        // The binary form of jsonb is its version, 1, and the text.
-        out.write_all(&[1])?;
+        out.write_all(&[JSONB_VERSION])?;
         out.write_all(self.0.as_bytes())?;
         Ok(IsNull::No)
     }
@@ -110,6 +115,7 @@ impl<Row> QueryFragment<Pg> for Statement<'_, Row> {
                     Value::Int(v) => out.push_bind_param::<Integer, _>(v)?,
                     Value::Long(v) => out.push_bind_param::<BigInt, _>(v)?,
                     Value::Id(v) => out.push_bind_param::<SqlUuid, _>(v)?,
+                    Value::OptionalId(v) => out.push_bind_param::<Nullable<SqlUuid>, _>(v)?,
                     Value::Time(v) => out.push_bind_param::<Timestamptz, _>(v)?,
                     Value::Text(v) => out.push_bind_param::<Text, str>(v)?,
                     Value::OptionalText(v) => out.push_bind_param::<Nullable<Text>, _>(v)?,
