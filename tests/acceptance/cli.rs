@@ -22,6 +22,10 @@ fn help_has_examples() {
         &["events", "seal", "--help"],
         &["events", "import", "--help"],
         &["agents", "--help"],
+        &["dead-letters", "--help"],
+        &["dead-letters", "list", "--help"],
+        &["dead-letters", "replay", "--help"],
+        &["trace", "--help"],
         &["serve", "--help"],
         &["services", "--help"],
         &["up", "--help"],
@@ -61,6 +65,9 @@ fn nobody_answers_is_exit_code_3_and_one_line_that_says_what_to_do() {
         &["events", "query"],
         &["events", "tail"],
         &["events", "replay", "task:x"],
+        &["dead-letters", "list"],
+        &["dead-letters", "replay", "abcdef"],
+        &["trace", "01a206f1-cc8b-7455-b34f-5bc9fe8106a1"],
     ] {
         let (code, out, err) = run(args);
         assert_eq!((code, out.as_str()), (Some(3), ""), "{args:?}");
@@ -80,6 +87,12 @@ fn wrong_usage_is_exit_code_2() {
         &["events", "query", "--limit", "0"],
         &["events", "query", "--task", "no-uuid"],
         &["tasks", "no-uuid"],
+        &["dead-letters", "replay"],
+        &["dead-letters", "replay", "abcdef", "--all"],
+        &["dead-letters", "discard", "abc"],
+        &["dead-letters", "discard", "abcdef", "--topic", "task-results"],
+        &["dead-letters", "list", "--state", "lost"],
+        &["trace", "no-id"],
         &["nonsense"],
     ] {
         let (code, out, err) = run(args);
@@ -111,6 +124,7 @@ fn wrong_values_are_told_what_is_wanted() {
         (&["up", "--port", "0", "--data-dir", "/etc/passwd"], "/etc/passwd is not a folder"),
         (&["tasks", "no-uuid"], "an id is wanted"),
         (&["tasks", "--limit", "0"], "a whole number from 1 to 200 is wanted"),
+        (&["dead-letters", "show", "x"], "the id of a letter is wanted"),
         (&["events", "query", "--trace", "x"], "a trace id is 32 hex digits"),
         (&["events", "query", "--since", "yesterday"], "neither a time"),
     ] {

@@ -30,6 +30,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
         "MESH_SIX_DATA_DIR",
         "MQTT_URL",
         "RUST_LOG",
+        "COLUMNS",
     ] {
         command.env_remove(name);
     }

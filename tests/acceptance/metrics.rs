@@ -16,11 +16,12 @@ use crate::mesh::{Mesh, http};
 
 const LONG: Duration = Duration::from_mins(1);
 
-/// What only shows once something went wrong, or once an agent uses tools.
-const RARE: [&str; 6] = [
+/// What only shows once something went wrong, once somebody decided about it, or once an agent uses tools.
+const RARE: [&str; 7] = [
     "mesh_six_panics_total",
     "mesh_six_messages_refused_total",
     "mesh_six_messages_unrouted_total",
+    "mesh_six_dead_letters_decided_total",
     "mesh_six_agent_progress_lost_total",
     "mesh_six_mqtt_dropped_total",
     "mesh_six_tool_call_duration_seconds",

@@ -34,6 +34,12 @@ pub fn task_topic(agent: &str) -> String {
     format!("tasks.{agent}")
 }
 
+/// Whether `name` is a topic that somebody of the mesh listens to, dead letters aside.
+pub fn is_topic(name: &str) -> bool {
+    [TASK_RESULTS, TASK_EVENTS, TASK_PROGRESS].contains(&name)
+        || name.strip_prefix("tasks.").is_some_and(|agent| !agent.is_empty())
+}
+
 /// The registry key of `agent`.
 pub fn registry_key(agent: &str) -> String {
     format!("agent:{agent}")

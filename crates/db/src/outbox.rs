@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::millis,
-    dead_letters::{self, DeadLetter},
+    dead_letters::{self, DeadLetter, Letter},
     error::DbResult,
     schema::outbox,
     statement::{JsonText, Statement, Value as Put},
@@ -54,6 +54,8 @@ pub struct Outgoing {
     pub task_id: Option<Uuid>,
     /// The attempt that it begins; `None` for the copy of an event.
     pub attempt: Option<i32>,
+    /// The dead letter that is sent again; then the message is the letter's, and `data` is empty.
+    pub letter_id: Option<String>,
     /// When it was written, by the database's clock.
     pub created_at: DateTime<Utc>,
     /// Failed tries so far.
@@ -70,6 +72,7 @@ struct Row {
     headers: Value,
     task_id: Option<Uuid>,
     attempt: Option<i32>,
+    letter_id: Option<String>,
     created_at: DateTime<Utc>,
     tries: i32,
 }
@@ -83,7 +86,8 @@ impl From<Row> for Outgoing {
             data: row.payload,
             traceparent: row.headers.get("traceparent").and_then(Value::as_str).map(str::to_owned),
             task_id: row.task_id,
-            attempt: row.attempt,
+            attempt: row.attempt.filter(|attempt| *attempt != NO_ATTEMPT),
+            letter_id: row.letter_id,
             created_at: row.created_at,
             tries: row.tries,
         }
@@ -125,6 +129,30 @@ pub(crate) async fn put(conn: &mut AsyncPgConnection, messages: &[Outgoing], cla
     Ok(())
 }
 
+/// The attempt of rows that send a letter again (see the migration that made `letter_id`).
+const NO_ATTEMPT: i32 = 0;
+
+/// Has the envelope of `letter` sent again by whichever relay looks next. Part of the caller's transaction.
+pub(crate) async fn put_letter(conn: &mut AsyncPgConnection, letter: &Letter) -> DbResult<()> {
+    let row = (
+        outbox::id.eq(new_id()),
+        outbox::topic.eq(&letter.topic),
+        outbox::key.eq(format!("letter:{}", letter.id)),
+        outbox::payload.eq(json!({})),
+        outbox::attempt.eq(NO_ATTEMPT),
+        outbox::letter_id.eq(&letter.id),
+    );
+    diesel::insert_into(outbox::table).values(row).execute(conn).await?;
+    Ok(())
+}
+
+/// Removes a row that sends a letter again.
+pub(crate) async fn drop_letter(conn: &mut AsyncPgConnection, id: Uuid) -> DbResult<()> {
+    let row = outbox::table.filter(outbox::id.eq(id)).filter(outbox::letter_id.is_not_null());
+    diesel::delete(row).execute(conn).await?;
+    Ok(())
+}
+
 /// Gives `claimant` up to `limit` messages that are due and nobody's, oldest first. Messages of attempts that
 /// have ended are left where they are, for [`prune`].
 pub async fn claim(conn: &mut AsyncPgConnection, claimant: Claimant, limit: i64) -> DbResult<Vec<Outgoing>> {
@@ -133,14 +161,15 @@ pub async fn claim(conn: &mut AsyncPgConnection, claimant: Claimant, limit: i64)
         FROM (
             SELECT d.id FROM outbox d
             WHERE d.sent_at IS NULL AND d.next_at <= now() AND (d.lease_until IS NULL OR d.lease_until < now())
-                AND (d.attempt IS NULL OR EXISTS (
+                AND (d.attempt IS NULL OR d.letter_id IS NOT NULL OR EXISTS (
                     SELECT FROM task_attempts a
                     WHERE a.task_id = d.task_id AND a.attempt = d.attempt AND a.outcome IS NULL
                 ))
             ORDER BY d.next_at LIMIT $3 FOR UPDATE OF d SKIP LOCKED
         ) AS due
         WHERE o.id = due.id
-        RETURNING o.id, o.topic, o.key, o.payload, o.headers, o.task_id, o.attempt, o.created_at, o.tries",
+        RETURNING o.id, o.topic, o.key, o.payload, o.headers, o.task_id, o.attempt, o.letter_id,
+            o.created_at, o.tries",
         &[Put::Id(claimant.id), Put::Long(millis(claimant.lease)), Put::Long(limit)],
     )
     .load(conn)
@@ -175,14 +204,21 @@ pub async fn failed(conn: &mut AsyncPgConnection, id: Uuid, claimant: Claimant, 
     Ok(())
 }
 
-/// The message can never be published: it becomes a dead letter. Part of the caller's transaction.
-pub(crate) async fn bury(conn: &mut AsyncPgConnection, message: &Outgoing, app: &str, why: &str) -> DbResult<()> {
+/// The message can never be published: it becomes a dead letter with the envelope that it would have had. Part of the
+/// caller's transaction.
+pub(crate) async fn bury(
+    conn: &mut AsyncPgConnection,
+    message: &Outgoing,
+    app: &str,
+    envelope: Vec<u8>,
+    why: &str,
+) -> DbResult<()> {
     let letter = DeadLetter {
         app_id: app.to_owned(),
         topic: message.topic.clone(),
         source: app.to_owned(),
         id: message.id.to_string(),
-        envelope: message.data.to_string().into_bytes(),
+        envelope,
         reason: Some(why.to_owned()),
     };
     dead_letters::store(conn, &[letter]).await?;

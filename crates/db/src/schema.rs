@@ -98,6 +98,7 @@ diesel::table! {
         tries -> Int4,
         next_at -> Timestamptz,
         sent_at -> Nullable<Timestamptz>,
+        letter_id -> Nullable<Text>,
     }
 }
 
@@ -136,6 +137,8 @@ diesel::table! {
         state -> Text,
         first_at -> Timestamptz,
         last_at -> Timestamptz,
+        letter_id -> Text,
+        decided_at -> Nullable<Timestamptz>,
     }
 }
 

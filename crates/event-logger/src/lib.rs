@@ -8,14 +8,16 @@ mod api;
 mod config;
 mod ingest;
 mod tap;
+mod waiting;
 
 use std::time::Duration;
 
 use mesh_six_core::{metric::Metric, names::EVENT_LOGGER};
-use mesh_six_db::{Database, DbError, dead_letters, events::EventLog, partitions, seals};
+use mesh_six_db::{Database, DbError, events::EventLog, partitions, seals};
 use mesh_six_runtime::{Background, HealthState, Routes, ServiceInfo};
 use mesh_six_sidecar::subscription_router;
 use tokio_util::sync::CancellationToken;
+use waiting::WaitingLetters;
 
 pub use api::openapi;
 pub use config::{EventLoggerConfig, VARIABLES};
@@ -44,16 +46,8 @@ pub struct EventLogger {
     pub background: Background,
 }
 
-const DEAD_LETTERS: Metric = Metric::gauge(
-    "mesh_six_dead_letters_waiting",
-    &[],
-    "Dead letters, messages that failed for good, that wait for a decision",
-);
-const OLDEST_LETTER: Metric =
-    Metric::gauge("mesh_six_dead_letters_oldest_age_seconds", &[], "How long the oldest dead letter has waited");
-
 /// What the event logger counts itself.
-pub const METRICS: [Metric; 2] = [DEAD_LETTERS, OLDEST_LETTER];
+pub const METRICS: [Metric; 3] = [waiting::LETTERS, waiting::OLDEST, api::DECIDED];
 
 /// How often the database is asked for a sign of life and the gauges are set.
 const WATCH: Duration = Duration::from_secs(5);
@@ -86,8 +80,9 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
 /// Ties readiness to the database and keeps the gauges of dead letters, of the default partition and of the
 /// horizon.
 async fn watch(db: Database, log: EventLog, health: HealthState, stop: CancellationToken) {
+    let mut letters = WaitingLetters::default();
     loop {
-        match tokio::time::timeout(WATCH, look(&db, &log)).await {
+        match tokio::time::timeout(WATCH, look(&db, &log, &mut letters)).await {
             Ok(Ok(())) => health.ready("database"),
             Ok(Err(error)) => health.not_ready("database", error.to_string()),
             Err(_) => health.not_ready("database", format!("no answer within {} s", WATCH.as_secs())),
@@ -98,13 +93,9 @@ async fn watch(db: Database, log: EventLog, health: HealthState, stop: Cancellat
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "gauges are floating point; counts of rows are far below 2^53")]
-async fn look(db: &Database, log: &EventLog) -> Result<(), DbError> {
+async fn look(db: &Database, log: &EventLog, letters: &mut WaitingLetters) -> Result<(), DbError> {
     let mut conn = db.conn().await?;
-    let (waiting, oldest) = dead_letters::waiting(&mut conn).await?;
-    let age = oldest.map_or(0, |t| (chrono::Utc::now() - t).num_seconds().max(0));
-    metrics::gauge!(DEAD_LETTERS.name).set(waiting as f64);
-    metrics::gauge!(OLDEST_LETTER.name).set(age as f64);
+    letters.look(&mut conn).await?;
     // The daily upkeep says so in the log; the gauge must not wait for it.
     partitions::default_rows(&mut conn).await?;
     drop(conn);

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod bench;
+mod letters;
 mod log;
+mod trace;
 mod values;
 mod verify;
 
@@ -16,7 +18,12 @@ use uuid::Uuid;
 use values::{beginning, id, when, whole};
 
 pub(crate) use bench::BenchArgs;
+pub(crate) use letters::{
+    ChosenLetters, DeadLettersArgs, DeadLettersCommand, DiscardLettersArgs, LetterConditions, ListLettersArgs,
+    ReplayLettersArgs, ShowLetterArgs,
+};
 pub(crate) use log::{EraseArgs, ExportArgs, ImportArgs, StatsArgs, SubjectArgs};
+pub(crate) use trace::TraceArgs;
 pub(crate) use verify::{AroundArgs, ClusterArgs, CriteriaArgs};
 
 /// A mesh of services that routes tasks to the best LLM agent and keeps every step on the record.
@@ -48,6 +55,10 @@ pub(crate) enum Command {
     Agents(AgentsArgs),
     /// Read, prove, move and count the event log
     Events(EventsArgs),
+    /// Draw what a task did as a waterfall, from the log alone
+    Trace(TraceArgs),
+    /// What failed for good: list, show, replay or discard it
+    DeadLetters(DeadLettersArgs),
     /// Bring the database to the newest schema, or show what is missing
     Migrate(MigrateArgs),
     /// List the event log's partitions, or make those that are missing

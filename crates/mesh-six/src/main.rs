@@ -38,6 +38,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tasks(args) => commands::tasks::run(args).await,
         Command::Agents(args) => commands::agents::run(args).await,
         Command::Events(args) => commands::events::run(args).await,
+        Command::Trace(args) => commands::trace::run(args).await,
+        Command::DeadLetters(args) => commands::dead_letters::run(args).await,
         Command::Migrate(args) => commands::migrate::run(args).await,
         Command::Partitions(args) => commands::partitions::run(args).await,
         Command::Verify(args) => commands::verify::run(args).await,

@@ -7,12 +7,12 @@
 use std::{sync::Arc, time::Duration};
 
 use mesh_six_db::{
-    DbResult,
+    DbResult, dead_letters,
     outbox::{self, Claimant, Outgoing},
     tasks,
 };
 use mesh_six_runtime::Background;
-use mesh_six_sidecar::{Message, Sidecar, SidecarError};
+use mesh_six_sidecar::{CloudEvent, Message, Sidecar, SidecarError};
 use tokio::{
     sync::{Mutex, Notify, mpsc},
     task::JoinSet,
@@ -123,14 +123,10 @@ impl Publisher {
     }
 
     async fn publish(self, outgoing: Outgoing) {
-        let message = Message {
-            id: outgoing.id.to_string(),
-            topic: outgoing.topic.clone(),
-            time: outgoing.created_at,
-            traceparent: outgoing.traceparent.clone(),
-            data: outgoing.data.clone(),
+        let published = match &outgoing.letter_id {
+            None => timeout(self.engine.config.publish_timeout, self.sidecar.publish(message(&outgoing))).await,
+            Some(letter) => timeout(self.engine.config.publish_timeout, self.republish(letter)).await,
         };
-        let published = timeout(self.engine.config.publish_timeout, self.sidecar.publish(message)).await;
         let noted = match published {
             Ok(Ok(())) => {
                 metrics::published("sent");
@@ -147,6 +143,21 @@ impl Publisher {
         }
     }
 
+    /// Sends a dead letter again, as the event that it was. The letter is read only now: content that was erased in
+    /// the meantime is not sent.
+    async fn republish(&self, letter_id: &str) -> Result<(), SidecarError> {
+        let found = async {
+            let mut conn = self.engine.db.conn().await?;
+            dead_letters::to_send(&mut conn, letter_id).await
+        };
+        match found.await {
+            Ok(Some(stored)) => self.sidecar.republish(&stored.letter.topic, &stored.envelope).await,
+            Ok(None) => Ok(()),
+            // A fault of ours does not make the letter unsendable either.
+            Err(error) => Err(SidecarError::Unavailable(format!("the letter cannot be read: {error}"))),
+        }
+    }
+
     async fn postpone(&self, outgoing: &Outgoing, why: &str) -> DbResult<()> {
         metrics::published("retried");
         tracing::debug!(message.id = %outgoing.id, message.topic = outgoing.topic, why, "publish failed; trying again");
@@ -158,12 +169,30 @@ impl Publisher {
         metrics::published("refused");
         tracing::error!(message.id = %outgoing.id, message.topic = outgoing.topic, error = %error, "publish refused");
         let mut conn = self.engine.db.conn().await?;
-        let change = tasks::undeliverable(&mut conn, outgoing, &error.to_string(), self.engine.claimant).await?;
+        if outgoing.letter_id.is_some() {
+            return dead_letters::unsendable(&mut conn, outgoing, &error.to_string()).await;
+        }
+        let envelope = CloudEvent::wrap(self.sidecar.app_id(), message(outgoing));
+        // An envelope is plain data with text keys, which always has a JSON form.
+        let envelope = serde_json::to_vec(&envelope).unwrap_or_default();
+        let why = error.to_string();
+        let change = tasks::undeliverable(&mut conn, outgoing, envelope, &why, self.engine.claimant).await?;
         drop(conn);
         if let Some(task) = outgoing.task_id {
             self.engine.follow(task, change);
         }
         Ok(())
+    }
+}
+
+/// What a row of the outbox publishes. Id and time are the row's, so a second publish is the same event.
+fn message(outgoing: &Outgoing) -> Message {
+    Message {
+        id: outgoing.id.to_string(),
+        topic: outgoing.topic.clone(),
+        time: outgoing.created_at,
+        traceparent: outgoing.traceparent.clone(),
+        data: outgoing.data.clone(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every adapter refuses, so that code that works beside one works beside the other.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use mesh_six_core::names;
 use serde_json::value::{RawValue, to_raw_value};
@@ -26,7 +26,34 @@ pub(crate) fn envelope(source: &str, pubsub: &str, message: Message) -> Result<B
         }
     }
     let event = CloudEvent { pubsubname: Some(pubsub.to_owned()), ..CloudEvent::wrap(source, message) };
-    let envelope = to_raw_value(&event).map_err(|error| refused(400, error.to_string()))?;
+    bounded(to_raw_value(&event))
+}
+
+/// The envelope in `bytes` for another publish to `topic`: where it goes is set, all else stays as it was, members
+/// that we do not know too. Beside it the event, for what an adapter must know of it.
+pub(crate) fn same_envelope(
+    bytes: &[u8],
+    topic: &str,
+    pubsub: &str,
+) -> Result<(Box<RawValue>, CloudEvent), SidecarError> {
+    if topic.is_empty() {
+        return Err(refused(400, "the message's topic is empty".to_owned()));
+    }
+    let no_event = |why: String| refused(400, format!("the bytes are no CloudEvent: {why}"));
+    let event = CloudEvent::from_slice(bytes).map_err(|error| match error.field {
+        Some(field) => no_event(format!("{field}: {}", error.message)),
+        None => no_event(error.message),
+    })?;
+    let mut members: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_slice(bytes).map_err(|error| no_event(error.to_string()))?;
+    for (name, text) in [("topic", topic), ("pubsubname", pubsub)] {
+        members.insert(name.to_owned(), to_raw_value(text).map_err(|error| refused(400, error.to_string()))?);
+    }
+    Ok((bounded(to_raw_value(&members))?, event))
+}
+
+fn bounded(envelope: serde_json::Result<Box<RawValue>>) -> Result<Box<RawValue>, SidecarError> {
+    let envelope = envelope.map_err(|error| refused(400, error.to_string()))?;
     if envelope.get().len() > MAX_ENVELOPE_BYTES {
         return Err(refused(413, format!("a message has at most {MAX_ENVELOPE_BYTES} bytes with its envelope")));
     }
@@ -49,4 +76,39 @@ pub(crate) fn whole_seconds(ttl: Duration) -> Duration {
 /// A request that can never succeed.
 pub(crate) fn refused(status: u16, message: String) -> SidecarError {
     SidecarError::Refused { status, message }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on should fail there")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_envelope_that_is_sent_again_keeps_all_but_where_it_goes() {
+        let bytes = br#" {"source":"x", "data":{"b": 1.50, "a":12345678901234567890123}, "id":"7","other":[null],
+            "topic":"elsewhere","time":"2026-01-01T00:00:00.123456789Z"} "#;
+        let (envelope, event) = same_envelope(bytes, "t", "p").unwrap();
+        assert_eq!(
+            envelope.get(),
+            r#"{"data":{"b": 1.50, "a":12345678901234567890123},"id":"7","other":[null],"pubsubname":"p","source":"x","time":"2026-01-01T00:00:00.123456789Z","topic":"t"}"#
+        );
+        assert_eq!((event.id.as_str(), event.source.as_str()), ("7", "x"));
+    }
+
+    #[test]
+    fn what_is_no_event_or_too_large_is_not_sent_again() {
+        let large = format!(r#"{{"id":"1","source":"x","data":"{}"}}"#, "x".repeat(MAX_ENVELOPE_BYTES));
+        for (bytes, topic, status) in [
+            (&b"no JSON"[..], "t", 400),
+            (b"", "t", 400),
+            (br#"[{"id":"1","source":"x"}]"#, "t", 400),
+            (br#"{"id":"1"}"#, "t", 400),
+            (br#"{"id":"1","source":"x"}"#, "", 400),
+            (br#"{"id":"1","id":"2","source":"x"}"#, "t", 400),
+            (large.as_bytes(), "t", 413),
+        ] {
+            let error = same_envelope(bytes, topic, "p").unwrap_err();
+            assert!(matches!(error, SidecarError::Refused { status: s, .. } if s == status), "{error}");
+        }
+    }
 }

@@ -99,6 +99,11 @@ pub trait Sidecar: Send + Sync + 'static {
     /// once every subscriber has answered SUCCESS or the message is a dead letter.
     async fn publish(&self, message: Message) -> Result<(), SidecarError>;
 
+    /// Publishes `event`, the bytes of an envelope that was published before, to `topic` again: the same event with
+    /// its own id, source, time and trace, for every subscriber. Bytes that are no event are refused, since they
+    /// would become another one. Returning means what it means for [`Self::publish`].
+    async fn republish(&self, topic: &str, event: &[u8]) -> Result<(), SidecarError>;
+
     /// Publishes several messages to the topics they name; one answer each, in order.
     async fn publish_bulk(&self, messages: Vec<Message>) -> Vec<Result<(), SidecarError>>;
 

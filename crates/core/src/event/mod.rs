@@ -6,8 +6,10 @@ pub mod filter;
 pub mod key;
 pub mod payload;
 pub mod position;
+mod read;
 pub mod replay;
 mod schema;
+pub mod spans;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ mod position;
 mod registry;
 mod replay;
 mod scoring;
+mod spans;
 mod support;
 mod table;
 mod task;

@@ -15,7 +15,7 @@ use crate::support::{after, now, request, stored, task_id, v7};
 
 /// How an attempt of a made-up history goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+pub(crate) enum Way {
     Success,
     Failure,
     Timeout,
@@ -25,13 +25,13 @@ enum Way {
 }
 
 #[derive(Clone, Debug)]
-struct Plan {
-    ways: Vec<(Way, usize)>,
-    cancelled: bool,
-    strangers: usize,
+pub(crate) struct Plan {
+    pub(crate) ways: Vec<(Way, usize)>,
+    pub(crate) cancelled: bool,
+    pub(crate) strangers: usize,
 }
 
-fn plan() -> impl Strategy<Value = Plan> {
+pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     let way = prop_oneof![
         Just(Way::Success),
         Just(Way::Failure),
@@ -89,7 +89,7 @@ fn end(status: TaskStatus, attempts: i32, result: Option<&TaskResult>, error: Op
 }
 
 /// A history that the services could have written, in the order of the log.
-fn history(plan: &Plan) -> Vec<StoredEvent> {
+pub(crate) fn history(plan: &Plan) -> Vec<StoredEvent> {
     let mut request = request();
     let mut events = vec![catalogue::task_submitted(&request)];
     let mut ended = false;

@@ -28,11 +28,12 @@ pub struct Bucket {
 }
 
 /// The oldest month that something can still bring a key of: open tasks, those that ended within a week (their
-/// late answers), the inbox, unsent messages, letters that wait. Any `UUIDv7` in a message counts, and each
-/// message's own time.
+/// late answers), the inbox, unsent messages, letters that wait or are still to be sent again. Any `UUIDv7` in a
+/// message counts, and each message's own time.
 const OLDEST_REFERENCE: &str = "WITH messages AS (\
     SELECT payload::text AS body FROM outbox WHERE sent_at IS NULL \
-    UNION ALL SELECT encode(envelope, 'escape') FROM dead_letters WHERE state = 'waiting'), ids AS (\
+    UNION ALL SELECT encode(envelope, 'escape') FROM dead_letters d WHERE d.state = 'waiting' \
+        OR EXISTS (SELECT FROM outbox o WHERE o.letter_id = d.letter_id AND o.sent_at IS NULL)), ids AS (\
     (SELECT task_id::text AS id FROM orchestrator_tasks WHERE status IN ('pending', 'dispatched') \
         OR ended_at > now() - interval '7 days' ORDER BY task_id LIMIT 1) \
     UNION ALL (SELECT task_id::text FROM agent_inbox ORDER BY task_id LIMIT 1) \

@@ -334,6 +334,7 @@ pub(super) fn outgoing(
         traceparent: traceparent.map(str::to_owned),
         task_id: Some(task),
         attempt,
+        letter_id: None,
         created_at: now,
         tries: 0,
     }

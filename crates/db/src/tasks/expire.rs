@@ -66,11 +66,12 @@ pub async fn lost(conn: &mut AsyncPgConnection, key: &InboxKey, claimant: Claima
     .await
 }
 
-/// `message` can never be published: it becomes a dead letter, and if it is the request of an open attempt,
+/// `message` can never be published: it becomes a dead letter with `envelope`, and if it is the request of an open attempt,
 /// that attempt ends.
 pub async fn undeliverable(
     conn: &mut AsyncPgConnection,
     message: &Outgoing,
+    envelope: Vec<u8>,
     why: &str,
     claimant: Claimant,
 ) -> DbResult<Change> {
@@ -79,7 +80,7 @@ pub async fn undeliverable(
             (Some(task), Some(attempt)) => open(conn, task, attempt).await?,
             _ => None,
         };
-        outbox::bury(conn, message, ORCHESTRATOR, why).await?;
+        outbox::bury(conn, message, ORCHESTRATOR, envelope, why).await?;
         let Some((mut work, attempt)) = found else { return Ok(Change::unknown()) };
         let verdict = match attempt.outcome {
             None if !work.is_final() => unanswered(conn, &mut work, &attempt, ErrorType::Unavailable).await?,

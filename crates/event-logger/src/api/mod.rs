@@ -1,5 +1,6 @@
-//! The read API of the event log.
+//! The API of the event log and of the dead letters.
 
+mod letters;
 mod query;
 mod replay;
 mod stats;
@@ -10,6 +11,8 @@ use axum::{Router, routing::get};
 use mesh_six_db::{Database, events::EventLog};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
+
+pub(crate) use letters::DECIDED;
 
 #[derive(Clone)]
 struct Api {
@@ -28,7 +31,9 @@ struct Described;
 
 /// The description of the public API, to be merged with the other services'.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Described::openapi()
+    let mut described = Described::openapi();
+    described.merge(letters::openapi());
+    described
 }
 
 /// Under `/api/v1` and, as in the original, without it.
@@ -44,7 +49,7 @@ pub(crate) fn routes(db: Database, log: EventLog, shutdown: CancellationToken) -
             // With the orchestrator's name for the id, since both share a port in `up`.
             .route(&format!("{prefix}/tasks/{{taskId}}/timeline"), get(timeline::timeline));
     }
-    routes.with_state(Api { db, log, shutdown })
+    routes.merge(letters::routes()).with_state(Api { db, log, shutdown })
 }
 
 /// JSON Schemas of the events and their payloads.

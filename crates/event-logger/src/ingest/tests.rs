@@ -10,7 +10,10 @@ use axum::{
     http::Request,
 };
 use mesh_six_core::{TraceId, event::EventFilter, id::new_id, names::TASK_PROGRESS};
-use mesh_six_db::{dead_letters, events::EventLog};
+use mesh_six_db::{
+    dead_letters::{self, LetterFilter},
+    events::EventLog,
+};
 use mesh_six_sidecar::{BulkHandler, Delivery, Status, Subscription, subscription_router};
 use mesh_six_testing::TestDatabase;
 use serde_json::{Value, json};
@@ -62,8 +65,9 @@ async fn e_5_a_message_on_which_the_handler_panics_is_dropped_with_its_reason_an
     let stored = log.query(&EventFilter::default()).await.unwrap();
     let stored: Vec<_> = stored.iter().map(|e| e.event.payload["status"].clone()).collect();
     assert_eq!(stored, ["a", "b", "c", "d"]);
-    let letters = dead_letters::list(&mut db.conn().await.unwrap(), 10).await.unwrap();
+    let all = LetterFilter { limit: 10, ..LetterFilter::default() };
+    let letters = dead_letters::list(&mut db.conn().await.unwrap(), &all).await.unwrap();
     assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].id.as_str(), letters[0].state.as_str()), ("boom", "waiting"));
+    assert_eq!((letters[0].event_id.as_str(), letters[0].state.as_str()), ("boom", "waiting"));
     assert_eq!(letters[0].reason, "the handler panicked: it cannot bear this");
 }

@@ -5,6 +5,7 @@
 mod api;
 mod ask;
 mod dead;
+mod letters;
 mod malformed;
 mod odd;
 mod outage;

@@ -13,6 +13,8 @@ use crate::{
     rig::{Rig, Service, TOKEN},
 };
 
+/// The one letter that the test brings about.
+const WAITING: &str = "mesh_six_dead_letters_waiting{app=\"event-logger\",topic=\"task-progress\"} 1";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test]
@@ -44,7 +46,7 @@ async fn it_is_ready_once_the_database_has_answered_and_tells_of_dead_letters() 
 
     assert_eq!(rig.deliver("/events/task-progress", &[json!("bad")]).await, ["DROP"]);
     let shown = recorder.handle();
-    wait_until(PATIENCE, async || shown.render().contains("mesh_six_dead_letters_waiting 1")).await;
+    wait_until(PATIENCE, async || shown.render().contains(WAITING)).await;
     let text = shown.render();
     for gauge in ["mesh_six_dead_letters_oldest_age_seconds", "mesh_six_events_default_partition_rows 0", "horizon"] {
         assert!(text.contains(gauge), "{gauge}: {text}");

@@ -4,7 +4,7 @@ use axum::Router;
 use mesh_six_core::{StoredEvent, event::EventFilter, task::TaskResult};
 use mesh_six_db::{
     Database,
-    dead_letters::{self, StoredLetter},
+    dead_letters::{self, LetterFilter},
     events::EventLog,
 };
 use mesh_six_event_logger::{Deps, EventLogger, EventLoggerConfig, start};
@@ -78,12 +78,40 @@ impl Rig {
         self.log.query(&all).await.unwrap()
     }
 
-    /// The dead letters, by id.
-    pub(crate) async fn letters(&self) -> Vec<StoredLetter> {
-        let mut letters = dead_letters::list(&mut self.db.conn().await.unwrap(), 10_000).await.unwrap();
+    /// The dead letters, by the ids of their events.
+    pub(crate) async fn letters(&self) -> Vec<Kept> {
+        let mut conn = self.db.conn().await.unwrap();
+        let all = LetterFilter { limit: 10_000, ..LetterFilter::default() };
+        let mut letters = Vec::new();
+        for letter in dead_letters::list(&mut conn, &all).await.unwrap() {
+            let envelope = dead_letters::get(&mut conn, &letter.id).await.unwrap().envelope;
+            letters.push(Kept {
+                app_id: letter.app_id,
+                topic: letter.topic,
+                source: letter.source,
+                id: letter.event_id,
+                envelope,
+                reason: letter.reason,
+                tries: letter.tries,
+                state: letter.state.as_str().to_owned(),
+            });
+        }
         letters.sort_by(|a, b| a.id.cmp(&b.id));
         letters
     }
+}
+
+/// What is kept of a dead letter.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) app_id: String,
+    pub(crate) topic: String,
+    pub(crate) source: String,
+    pub(crate) id: String,
+    pub(crate) envelope: Vec<u8>,
+    pub(crate) reason: String,
+    pub(crate) tries: i32,
+    pub(crate) state: String,
 }
 
 /// What the agent's inbox holds of these results; an answer only where `answered`.

@@ -18,6 +18,12 @@ pub(super) fn id(text: &str) -> Result<Uuid, String> {
     text.parse().map_err(|_| "an id is wanted, such as 01a206f1-cc8b-7455-b34f-5bc9fe8106a1".to_owned())
 }
 
+/// The id of a dead letter, or the beginning of it.
+pub(super) fn letter(text: &str) -> Result<String, String> {
+    let id = text.to_ascii_lowercase();
+    mesh_six_db::dead_letters::check_id("id", &id).map(|()| id).map_err(|error| error.message)
+}
+
 /// Where a tail begins.
 pub(super) fn beginning(text: &str) -> Result<String, String> {
     match text.parse::<Position>() {

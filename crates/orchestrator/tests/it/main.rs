@@ -4,6 +4,7 @@
 mod agent;
 mod dashboard;
 mod http;
+mod letters;
 mod outage;
 mod property;
 mod races;

@@ -75,6 +75,10 @@ impl Sidecar for MemoryStore {
         Err(nothing())
     }
 
+    async fn republish(&self, _: &str, _: &[u8]) -> Result<(), SidecarError> {
+        Err(nothing())
+    }
+
     async fn publish_bulk(&self, messages: Vec<Message>) -> Vec<Result<(), SidecarError>> {
         messages.iter().map(|_| Err(nothing())).collect()
     }

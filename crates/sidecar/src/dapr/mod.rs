@@ -58,6 +58,10 @@ impl Sidecar for DaprSidecar {
         self.publish_one(message).await
     }
 
+    async fn republish(&self, topic: &str, event: &[u8]) -> Result<(), SidecarError> {
+        self.publish_again(topic, event).await
+    }
+
     async fn publish_bulk(&self, messages: Vec<Message>) -> Vec<Result<(), SidecarError>> {
         self.publish_many(messages).await
     }

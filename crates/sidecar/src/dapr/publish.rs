@@ -22,7 +22,7 @@ use super::{
     client::{Answer, segment, send, traced},
 };
 use crate::{
-    limits::envelope,
+    limits::{envelope, same_envelope},
     port::{Message, SidecarError},
     spans,
 };
@@ -81,11 +81,25 @@ impl DaprSidecar {
     async fn send_one(&self, message: Message) -> Result<(), SidecarError> {
         let (topic, traceparent) = (message.topic.clone(), message.traceparent.clone());
         let body = envelope(&self.app_id, &self.pubsub, message)?;
-        let path = format!("publish/{}/{}", segment(&self.pubsub)?, segment(&topic)?);
+        self.publish_envelope(&topic, &body, traceparent.as_deref()).await
+    }
+
+    pub(super) async fn publish_again(&self, topic: &str, event: &[u8]) -> Result<(), SidecarError> {
+        let (body, event) = same_envelope(event, topic, &self.pubsub)?;
+        self.publish_envelope(topic, &body, event.trace_parent()).await
+    }
+
+    async fn publish_envelope(
+        &self,
+        topic: &str,
+        body: &RawValue,
+        traceparent: Option<&str>,
+    ) -> Result<(), SidecarError> {
+        let path = format!("publish/{}/{}", segment(&self.pubsub)?, segment(topic)?);
         let mut backoff = Backoff::new(self.publish_wait);
         loop {
             let request = self.api.post(&path).header(CONTENT_TYPE, CLOUD_EVENT).body(body.get().to_owned());
-            let request = traced(request, traceparent.as_deref());
+            let request = traced(request, traceparent);
             match send(request, backoff.left().min(TRY_TIMEOUT)).await.and_then(Answer::checked) {
                 Err(error) if error.is_transient() && backoff.again().await => {}
                 answer => return answer.map(drop),

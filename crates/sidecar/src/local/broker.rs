@@ -10,6 +10,7 @@ use std::{
 
 use http::HeaderValue;
 use mesh_six_core::names;
+use serde_json::value::RawValue;
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
@@ -17,12 +18,12 @@ use tokio::{
 
 use super::{
     queue::{Parcel, Queue},
-    receipt::{Opened, Pending, Progress},
+    receipt::{Identity, Opened, Pending, Progress},
 };
 use crate::{
     bulk::Subscription,
     delivery::{ORIGIN_APP_ID, ORIGIN_TOPIC},
-    limits::envelope,
+    limits::{envelope, same_envelope},
     metrics,
     port::{Message, SidecarError},
 };
@@ -65,13 +66,36 @@ impl Broker {
         message: Message,
         deadline: Instant,
     ) -> Result<Admitted, SidecarError> {
+        let identity = (message.topic.clone(), source.to_owned(), message.id.clone());
+        let traceparent = message.traceparent.clone();
+        let envelope = envelope(source, names::PUBSUB, message)?;
+        self.admit_envelope(identity, envelope, traceparent, deadline).await
+    }
+
+    /// The same for the bytes of an event that was published before, by whomever.
+    pub(super) async fn admit_again(
+        &self,
+        topic: &str,
+        event: &[u8],
+        deadline: Instant,
+    ) -> Result<Admitted, SidecarError> {
+        let (envelope, event) = same_envelope(event, topic, names::PUBSUB)?;
+        let traceparent = event.trace_parent().map(str::to_owned);
+        self.admit_envelope((topic.to_owned(), event.source, event.id), envelope, traceparent, deadline).await
+    }
+
+    async fn admit_envelope(
+        &self,
+        identity: Identity,
+        envelope: Box<RawValue>,
+        traceparent: Option<String>,
+        deadline: Instant,
+    ) -> Result<Admitted, SidecarError> {
         if self.is_closed() {
             return Err(SidecarError::Unavailable("the mesh is shutting down".to_owned()));
         }
-        let topic = message.topic.clone();
-        let traceparent = message.traceparent.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
-        let identity = (topic.clone(), source.to_owned(), message.id.clone());
-        let envelope = envelope(source, names::PUBSUB, message)?;
+        let topic = identity.0.clone();
+        let traceparent = traceparent.and_then(|text| HeaderValue::from_str(&text).ok());
         let queues = self.queues(&topic);
         if queues.is_empty() {
             metrics::unrouted(&topic);

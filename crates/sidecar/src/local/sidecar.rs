@@ -39,6 +39,11 @@ impl Sidecar for LocalSidecar {
         outcomes.into_iter().collect()
     }
 
+    async fn republish(&self, topic: &str, event: &[u8]) -> Result<(), SidecarError> {
+        let deadline = Instant::now() + self.mesh.config.publish_wait;
+        self.mesh.broker.admit_again(topic, event, deadline).await?.settled(deadline).await
+    }
+
     async fn publish_bulk(&self, mut messages: Vec<Message>) -> Vec<Result<(), SidecarError>> {
         let spans: Vec<Span> = messages.iter_mut().map(|message| spans::publish(SYSTEM, message)).collect();
         let deadline = Instant::now() + self.mesh.config.publish_wait;

@@ -39,6 +39,7 @@ macro_rules! conformance {
             a_missing_answer_is_a_retry,
             a_bulk_is_delivered_in_order_and_in_batches,
             a_second_publish_is_the_same_event,
+            an_event_that_is_sent_again_keeps_what_it_is,
             without_a_subscriber_publishing_succeeds,
             an_app_that_was_away_gets_what_it_missed,
             etags_and_conditions,
@@ -177,6 +178,43 @@ pub(crate) async fn a_second_publish_is_the_same_event(fixture: &impl Fixture) {
         (delivery.event.source, delivery.event.id, delivery.event.time)
     };
     assert_eq!(key(0), key(1));
+}
+
+pub(crate) async fn an_event_that_is_sent_again_keeps_what_it_is(fixture: &impl Fixture) {
+    let topic = topic();
+    let handlers = [Scripted::always(Status::Success), Scripted::always(Status::Success)];
+    for (n, handler) in handlers.iter().enumerate() {
+        one_app(fixture, &format!("app{n}-{topic}"), subscription(&topic, 20), handler).await;
+    }
+    let publisher = fixture.sidecar("publisher");
+    // As somebody else sent it, where it came from, and with a member of its own.
+    let sent = json!({
+        "id": "7", "source": "somebody", "type": "their.type", "specversion": "1.0", "subject": "s", "own": [1.5],
+        "datacontenttype": "application/json", "time": "2026-01-02T03:04:05.000006Z", "data": {"text": "grüße"},
+        "topic": "elsewhere", "pubsubname": "another", "traceid": TRACEPARENT, "traceparent": TRACEPARENT,
+    });
+    publisher.republish(&topic, sent.to_string().as_bytes()).await.unwrap();
+    for handler in &handlers {
+        wait_for("the event", 1, async || handler.count(Status::Success)).await;
+        let (got, _) = handler.seen().answered.remove(0);
+        let mut got: Value = serde_json::from_slice(&got.bytes).unwrap();
+        assert_eq!((&got["topic"], &got["pubsubname"]), (&json!(topic), &json!("agent-pubsub")));
+        for trace in ["traceid", "traceparent"] {
+            let own = got[trace].as_str().unwrap().split('-').nth(1).map(str::to_owned);
+            assert_eq!(own.as_deref(), TRACEPARENT.split('-').nth(1));
+        }
+        for name in ["topic", "pubsubname", "traceid", "traceparent"] {
+            got[name] = sent[name].clone();
+        }
+        // A sidecar may add members, but changes none.
+        let got: serde_json::Map<String, Value> =
+            got.as_object().unwrap().clone().into_iter().filter(|(name, _)| sent.get(name).is_some()).collect();
+        assert_eq!(Value::Object(got), sent);
+    }
+    for bytes in [&b"no JSON"[..], b"", br#"{"id":"7"}"#, br#"["7","somebody"]"#] {
+        let refused = publisher.republish(&topic, bytes).await.unwrap_err();
+        assert!(matches!(refused, SidecarError::Refused { status: 400, .. }), "{refused}");
+    }
 }
 
 pub(crate) async fn without_a_subscriber_publishing_succeeds(fixture: &impl Fixture) {

@@ -1,7 +1,6 @@
 //! What a task's events add up to (core.md §8, events.md §6): one pure reducer.
 
 mod attempt;
-mod read;
 mod seen;
 
 use chrono::{DateTime, Utc};
@@ -10,7 +9,7 @@ use uuid::Uuid;
 
 pub use self::attempt::AttemptState;
 use self::{attempt::Answer, seen::Seen};
-use super::{Event, StoredEvent, catalogue};
+use super::{Event, StoredEvent, catalogue, read};
 use crate::{ErrorType, TraceId, Usage, task::TaskStatus, time};
 
 /// Attempts with a higher number are not believed, so that a forged event cannot fill the memory.

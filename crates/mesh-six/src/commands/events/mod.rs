@@ -12,6 +12,8 @@ mod verify;
 
 use std::process::ExitCode;
 
+pub(crate) use tail::Lines;
+
 use crate::cli::{Conditions, EventsArgs, EventsCommand};
 
 /// Dispatches.

@@ -65,19 +65,19 @@ async fn open(client: &Client, args: &TailArgs, position: Option<&str>) -> anyho
 const MAX_LINE: usize = 1024 * 1024;
 
 /// The lines of a streaming answer.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     response: Response,
     buffer: Vec<u8>,
     ended: bool,
 }
 
 impl Lines {
-    pub(super) fn new(response: Response) -> Self {
+    pub(crate) fn new(response: Response) -> Self {
         Self { response, buffer: Vec::new(), ended: false }
     }
 
     /// The next line that is not empty; `None` at the end.
-    pub(super) async fn next(&mut self) -> reqwest::Result<Option<String>> {
+    pub(crate) async fn next(&mut self) -> reqwest::Result<Option<String>> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

@@ -1,8 +1,7 @@
-//! Messages that failed for good: kept with their reason until somebody replays or discards them.
+//! Letters come in: from handlers with their reason, from the broker without.
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Utc};
 use diesel::{
     dsl::{Add, Eq},
     prelude::*,
@@ -12,58 +11,14 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use mesh_six_core::hash::hex;
 use sha2::{Digest, Sha256};
 
+use super::{DeadLetter, LetterState, MAX_REASON};
 use crate::{error::DbResult, schema::dead_letters};
 
-/// The longest reason that is kept, in characters.
-const MAX_REASON: usize = 1_000;
 /// The longest name that is kept as it is, in bytes: the four of the key must fit into a row of its index.
 const MAX_NAME: usize = 512;
 
-/// A message as it is stored; its key is app-id, topic, source and id, so a message fails once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Whose subscription it failed in.
-    pub app_id: String,
-    /// The topic it was sent to.
-    pub topic: String,
-    /// CloudEvent source.
-    pub source: String,
-    /// CloudEvent id, or a hash of the bytes where there is none.
-    pub id: String,
-    /// The bytes as they came.
-    pub envelope: Vec<u8>,
-    /// Why; `None` where only the broker's forwarded copy is known.
-    pub reason: Option<String>,
-}
-
 /// The reason of a letter whose handler could not store one.
 const UNTOLD: &str = "not told";
-
-/// A stored letter.
-#[derive(Clone, Debug, Queryable, Selectable)]
-#[diesel(table_name = dead_letters, check_for_backend(diesel::pg::Pg))]
-pub struct StoredLetter {
-    /// Whose subscription it failed in.
-    pub app_id: String,
-    /// The topic it was sent to.
-    pub topic: String,
-    /// CloudEvent source.
-    pub source: String,
-    /// CloudEvent id.
-    pub id: String,
-    /// The bytes as they came.
-    pub envelope: Vec<u8>,
-    /// Why.
-    pub reason: String,
-    /// How often it failed.
-    pub tries: i32,
-    /// waiting, replayed or discarded.
-    pub state: String,
-    /// When it failed first.
-    pub first_at: DateTime<Utc>,
-    /// When it failed last.
-    pub last_at: DateTime<Utc>,
-}
 
 /// Stores `letters`. A reason adds itself to a letter that is there already; the copy that the broker forwards
 /// after a handler's DROP has none, and adds nothing to the letter that the handler stored. A letter that was
@@ -115,16 +70,17 @@ type FailedAgain = (
 );
 
 /// What changes in a letter whose message fails once more.
-fn failed_again() -> FailedAgain {
+pub(super) fn failed_again() -> FailedAgain {
     (
         dead_letters::tries.eq(dead_letters::tries + 1),
-        dead_letters::state.eq("waiting"),
+        dead_letters::state.eq(LetterState::Waiting.as_str()),
         dead_letters::last_at.eq(diesel::dsl::now),
     )
 }
 
-/// Whether the message is stored already, for whichever app: a forwarded copy does not tell whose it was.
-/// Where it was replayed in the meantime, the copy is of a new failure.
+/// Whether the message is stored already, for whichever app: a forwarded copy does not tell whose it was. Where it
+/// was replayed in the meantime, the copy is of a new failure, unless a handler has told of that one: every
+/// subscriber gets a replayed message, and those that took it have nothing to wait for.
 async fn known(conn: &mut AsyncPgConnection, topic: &str, source: &str, id: &str) -> DbResult<bool> {
     let same = || {
         dead_letters::table
@@ -132,27 +88,11 @@ async fn known(conn: &mut AsyncPgConnection, topic: &str, source: &str, id: &str
             .filter(dead_letters::source.eq(source))
             .filter(dead_letters::id.eq(id))
     };
-    let replayed = same().filter(dead_letters::state.eq("replayed"));
+    let waits = same().filter(dead_letters::state.eq(LetterState::Waiting.as_str()));
+    if diesel::select(diesel::dsl::exists(waits)).get_result(conn).await? {
+        return Ok(true);
+    }
+    let replayed = same().filter(dead_letters::state.eq(LetterState::Replayed.as_str()));
     diesel::update(replayed).set(failed_again()).execute(conn).await?;
     Ok(diesel::select(diesel::dsl::exists(same())).get_result(conn).await?)
-}
-
-/// The newest letters, at most `limit`.
-pub async fn list(conn: &mut AsyncPgConnection, limit: i64) -> DbResult<Vec<StoredLetter>> {
-    Ok(dead_letters::table
-        .order(dead_letters::last_at.desc())
-        .limit(limit)
-        .select(StoredLetter::as_select())
-        .load(conn)
-        .await?)
-}
-
-/// How many letters wait, and since when the oldest does.
-pub async fn waiting(conn: &mut AsyncPgConnection) -> DbResult<(i64, Option<DateTime<Utc>>)> {
-    use diesel::dsl::{count_star, min};
-    Ok(dead_letters::table
-        .filter(dead_letters::state.eq("waiting"))
-        .select((count_star(), min(dead_letters::first_at)))
-        .first(conn)
-        .await?)
 }
