@@ -12,7 +12,7 @@ use crate::{
 
 /// Largest envelope. The services keep to [`names::MAX_MESSAGE_BYTES`] for what they carry; this leaves room for
 /// what they put around it.
-const MAX_ENVELOPE_BYTES: usize = 2 * names::MAX_MESSAGE_BYTES;
+pub(crate) const MAX_ENVELOPE_BYTES: usize = 2 * names::MAX_MESSAGE_BYTES;
 
 /// Largest answer to a request, that of Dapr.
 pub(crate) const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;

@@ -66,9 +66,9 @@ async fn lone_surrogates_and_deep_nesting_fail_alone_and_say_where() {
 }
 
 #[tokio::test]
-async fn a_trace_id_of_a_mebibyte_is_refused_in_few_words() {
+async fn an_endless_trace_id_is_refused_in_few_words() {
     let rig = Rig::start().await;
-    let long = "a".repeat(1 << 20);
+    let long = "a".repeat(1 << 18);
     let noted = envelope(AGENT, message(TASK_PROGRESS, json!(note(&request(), "odd"))));
     let noted = with(noted.clone(), "data", with(noted["data"].clone(), "traceId", json!(long)));
     let (alone, batch) = deliver(&rig, &[noted.to_string()]).await;

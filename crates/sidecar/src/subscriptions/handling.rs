@@ -5,7 +5,7 @@ use std::{any::Any, collections::BTreeMap, panic::AssertUnwindSafe};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use mesh_six_core::{ApiError, parse_json};
+use mesh_six_core::{ApiError, ErrorType, parse_json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tracing::Span;
@@ -15,6 +15,7 @@ use crate::{
     bulk::{BulkEntry, BulkRequest, Status, Subscription},
     cloud_event::CloudEvent,
     delivery::{BulkHandler, Delivery, wrap_bytes},
+    limits::MAX_ENVELOPE_BYTES,
     metrics, spans,
 };
 
@@ -78,13 +79,23 @@ impl Incoming {
 
     /// The message; bytes that must be an event and are none are the error, beside what could be made of them.
     fn delivery(&self) -> Result<Delivery, (Box<Delivery>, ApiError)> {
-        match CloudEvent::from_slice(&self.bytes) {
+        match self.event() {
             Ok(event) => Ok(self.with(event, false)),
             Err(error) => {
                 let delivery = self.with(wrap_bytes(&self.bytes, &self.topic), true);
                 if self.raw { Ok(delivery) } else { Err((Box::new(delivery), error)) }
             }
         }
+    }
+
+    fn event(&self) -> Result<CloudEvent, ApiError> {
+        if self.bytes.len() > MAX_ENVELOPE_BYTES && !self.raw {
+            // No adapter publishes it, so it comes from somebody else.
+            let message = format!("a message has at most {MAX_ENVELOPE_BYTES} bytes with its envelope");
+            let error = ApiError::new(ErrorType::PayloadTooLarge, message);
+            return Err(ApiError { field: Some("body".to_owned()), ..error });
+        }
+        CloudEvent::from_slice(&self.bytes)
     }
 
     fn with(&self, event: CloudEvent, wrapped: bool) -> Delivery {

@@ -10,11 +10,7 @@ use wiremock::{
     matchers::{method, path},
 };
 
-use crate::{
-    conformance::Fixture,
-    daprd::Daprd,
-    support::{TRACEPARENT, message, messages},
-};
+use crate::support::{TRACEPARENT, message, messages};
 
 const TOKEN: &str = "hunter2";
 
@@ -217,16 +213,6 @@ async fn a_store_that_is_away_or_makes_no_sense_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_null_is_a_value() {
-    let daprd = Daprd::new();
-    let sidecar = daprd.sidecar("app");
-    sidecar.set_state("k", Value::Null, Condition::Absent, None).await.unwrap();
-    let entry = sidecar.get_state("k").await.unwrap();
-    assert_eq!(entry.as_ref().unwrap().value, Value::Null);
-    assert_eq!(sidecar.get_state_bulk(&["k".to_owned()]).await.unwrap(), [entry]);
-}
-
-#[tokio::test]
 async fn who_loses_the_race_for_a_first_write_has_a_conflict() {
     let server = MockServer::start().await;
     let absent = Mock::given(method("GET")).respond_with(answer(204)).up_to_n_times(1);
@@ -239,25 +225,6 @@ async fn who_loses_the_race_for_a_first_write_has_a_conflict() {
         .await;
     let answer = sidecar(&server).set_state("k", json!(1), Condition::Absent, None).await;
     assert!(matches!(answer, Err(SidecarError::Conflict)), "{answer:?}");
-}
-
-#[tokio::test]
-async fn keys_of_any_kind_and_no_etag_that_would_match_everything() {
-    let daprd = Daprd::new();
-    let sidecar = daprd.sidecar("app");
-    for key in ["agent:_index", "50% + a/b?x=1#y", "ü \u{2028}", "%2F"] {
-        sidecar.set_state(key, json!(key), Condition::None, None).await.unwrap();
-        let empty = Condition::Match(String::new());
-        let answer = sidecar.set_state(key, json!(0), empty, None).await;
-        assert!(matches!(answer, Err(SidecarError::Conflict)), "{answer:?}");
-        assert_eq!(sidecar.get_state_bulk(&[key.to_owned()]).await.unwrap()[0].as_ref().unwrap().value, key);
-        assert_eq!(sidecar.get_state(key).await.unwrap().unwrap().value, key);
-        sidecar.delete_state(key).await.unwrap();
-    }
-    for key in ["", ".", "..", "a||b"] {
-        assert_eq!(refused_with(&sidecar.get_state(key).await), Some(400), "{key}");
-        assert_eq!(refused_with(&sidecar.delete_state(key).await), Some(400), "{key}");
-    }
 }
 
 #[tokio::test]

@@ -1,40 +1,81 @@
 //! The local mesh: the port's conformance, and what it promises beyond.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use axum::{Json, Router, body::Bytes, http::StatusCode, response::IntoResponse, routing::post};
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    http::StatusCode,
+    response::IntoResponse,
+    routing::post,
+};
 use futures_util::future::join_all;
-use http::HeaderMap;
-use mesh_six_sidecar::{LocalMesh, MeshConfig, Sidecar, SidecarError, Status, Subscription, subscription_router};
+use http::{HeaderMap, Method, Request};
+use mesh_six_sidecar::{
+    APP_TOKEN_HEADER, LocalMesh, MeshConfig, Sidecar, SidecarError, Status, Subscription, subscription_router,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
+use tower::ServiceExt;
 
 use crate::{
-    conformance::{Fixture, Subscriptions, conformance},
+    conformance::{Fixture, Subscriptions, conformance, forged},
     support::{Scripted, Step, dead_letters, message, messages, subscription, topic, wait_for},
 };
 
-#[async_trait]
-impl Fixture for LocalMesh {
-    fn sidecar(&self, app_id: &str) -> Arc<dyn Sidecar> {
-        Self::sidecar(self, app_id)
+/// A mesh with its apps as a stranger meets them.
+#[derive(Default)]
+struct Attached {
+    mesh: LocalMesh,
+    apps: Mutex<HashMap<String, Router>>,
+}
+
+#[async_trait(?Send)]
+impl Fixture for Attached {
+    const KEEPS_ORDER: bool = true;
+    const KEEPS_NUMBERS: bool = true;
+    const KNOWS_WHO_IS_AWAY: bool = false;
+
+    async fn sidecar(&self, app_id: &str) -> Arc<dyn Sidecar> {
+        self.mesh.sidecar(app_id)
     }
 
     async fn start_app(&self, app_id: &str, subscriptions: Subscriptions, routes: Router) {
-        let deliveries = subscription_router(subscriptions, Some(self.app_token().to_owned()));
-        self.attach(app_id, routes.merge(deliveries)).await.unwrap();
+        let app = routes.merge(subscription_router(subscriptions, Some(self.app_token())));
+        self.mesh.attach(app_id, app.clone()).await.unwrap();
+        self.apps.lock().unwrap().insert(app_id.to_owned(), app);
     }
 
     async fn stop_app(&self, app_id: &str) {
-        self.detach(app_id).await;
+        self.mesh.detach(app_id).await;
+    }
+
+    fn app_token(&self) -> String {
+        self.mesh.app_token().to_owned()
+    }
+
+    async fn knock(&self, app_id: &str, method: Method, path: &str, token: Option<&str>) -> u16 {
+        let app = self.apps.lock().unwrap()[app_id].clone();
+        let request = Request::builder().method(method).uri(path);
+        let request = match token {
+            Some(token) => request.header(APP_TOKEN_HEADER, token),
+            None => request,
+        };
+        app.oneshot(request.body(Body::from(forged().to_string())).unwrap()).await.unwrap().status().as_u16()
     }
 }
 
-conformance!(tokio::test(start_paused = true), LocalMesh::new());
+conformance!([tokio::test(start_paused = true)], Attached::default());
 
-async fn start(mesh: &LocalMesh, app: &str, subscription: Subscription, handler: &Arc<Scripted>) {
-    mesh.start_app(app, vec![(subscription, handler.clone())], Router::new()).await;
+/// Attaches an app with one subscription.
+pub(crate) async fn start(mesh: &LocalMesh, app: &str, subscription: Subscription, handler: &Arc<Scripted>) {
+    let deliveries = subscription_router(vec![(subscription, handler.clone())], Some(mesh.app_token().to_owned()));
+    mesh.attach(app, deliveries).await.unwrap();
 }
 
 fn is_unavailable(answer: &Result<(), SidecarError>) -> bool {

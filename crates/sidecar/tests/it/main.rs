@@ -1,10 +1,10 @@
-//! Tests of the port, its local adapter and the routes that a sidecar calls.
+//! Tests of the port, its adapters and the routes that a sidecar calls.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod beside_dapr;
 mod conformance;
 mod dapr;
-mod daprd;
 mod local;
 mod property;
 mod routes;

@@ -6,7 +6,7 @@ use mesh_six_sidecar::{LocalMesh, MeshConfig, Status};
 use proptest::{prelude::*, test_runner::Config};
 
 use crate::{
-    conformance::Fixture,
+    local::start,
     support::{Scripted, Step, dead_letters, messages, subscription, wait_for},
 };
 
@@ -35,8 +35,8 @@ async fn run(lives: Vec<Vec<Step>>, batch: usize) {
         *steps.get(tries).unwrap_or(&steps[steps.len() - 1])
     });
     let dead = Scripted::always(Status::Success);
-    mesh.start_app("logger", vec![(dead_letters("t"), dead.clone())], axum::Router::new()).await;
-    mesh.start_app("app", vec![(subscription("t", batch), handler.clone())], axum::Router::new()).await;
+    start(&mesh, "logger", dead_letters("t"), &dead).await;
+    start(&mesh, "app", subscription("t", batch), &handler).await;
 
     // A publisher that is told to come back does; the mesh joins what is still under way.
     let publisher = mesh.sidecar("publisher");

@@ -192,10 +192,17 @@ async fn only_the_sidecar_gets_in() {
 
 #[tokio::test]
 async fn a_delivery_may_be_large_but_not_endless() {
-    let router = router(Scripted::always(Status::Success));
-    let mut large = event("a");
-    large["data"] = json!("x".repeat(20 << 20));
-    assert_eq!(deliver(&router, &bulk(&[("1", large)])).await.0, 200);
+    let handler = Scripted::always(Status::Success);
+    let router = router(handler.clone());
+    let large = |bytes: usize| {
+        let mut large = event("a");
+        large["data"] = json!("x".repeat(bytes));
+        large
+    };
+    let body = bulk(&[("1", large(20 << 20)), ("2", large(600 << 10)), ("3", large(400 << 10))]);
+    assert_eq!(deliver(&router, &body).await, (200, statuses(&[("1", "DROP"), ("2", "DROP"), ("3", "SUCCESS")])));
+    let reasons = handler.seen().reasons;
+    assert!(reasons.len() == 2 && reasons[0].1.starts_with("body: a message has at most"), "{reasons:?}");
     let (status, answer) = send(&router, Method::POST, "/t", None, vec![b' '; (32 << 20) + 1]).await;
     assert_eq!((status, &answer["error"]["type"]), (413, &json!("payload_too_large")));
 }
