@@ -2,13 +2,14 @@
 //! server, so an idle transaction in any database holds it back; this tells which.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use diesel::sql_types::{BigInt, Double, Integer, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
@@ -20,7 +21,7 @@ const WATCH_PAUSE: Duration = Duration::from_secs(10);
 const OLD_SECONDS: f64 = 60.0;
 
 /// How far the tail must stay behind, and why.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HorizonReport {
     /// Events with a `txid` below this are visible to followers.
@@ -34,7 +35,7 @@ pub struct HorizonReport {
 }
 
 /// An open transaction that holds the horizon back.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HorizonHolder {
     /// The server's process; none for a prepared transaction.
@@ -47,6 +48,20 @@ pub struct HorizonHolder {
     pub state: Option<String>,
     /// How long ago it began, in seconds.
     pub age_seconds: f64,
+}
+
+impl fmt::Display for HorizonHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let application = self.application.as_deref().filter(|name| !name.is_empty()).unwrap_or("a client");
+        write!(f, "{application}")?;
+        if let Some(pid) = self.pid {
+            write!(f, " (process {pid})")?;
+        }
+        match &self.database {
+            Some(database) => write!(f, " in database {database}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Since when the horizon has stood where it stands, as this process saw it, for where the holder is hidden.

@@ -1,5 +1,6 @@
 //! The API of the event log and of the dead letters.
 
+mod horizon;
 mod letters;
 mod query;
 mod replay;
@@ -24,7 +25,7 @@ struct Api {
 /// The paths of this service, described.
 #[derive(OpenApi)]
 #[openapi(
-    paths(query::query, replay::replay, stats::stats, tail::tail, timeline::timeline, schema),
+    paths(horizon::horizon, query::query, replay::replay, stats::stats, tail::tail, timeline::timeline, schema),
     components(schemas(mesh_six_core::StoredEvent, mesh_six_core::error::ErrorBody))
 )]
 struct Described;
@@ -43,6 +44,7 @@ pub(crate) fn routes(db: Database, log: EventLog, shutdown: CancellationToken) -
         routes = routes
             .route(&format!("{prefix}/events"), get(query::query))
             .route(&format!("{prefix}/events/replay/{{aggregate}}"), get(replay::replay))
+            .route(&format!("{prefix}/events/horizon"), get(horizon::horizon))
             .route(&format!("{prefix}/events/stats"), get(stats::stats))
             .route(&format!("{prefix}/events/tail"), get(tail::tail))
             .route(&format!("{prefix}/events/schema"), get(schema))

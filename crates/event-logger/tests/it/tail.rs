@@ -9,8 +9,8 @@ use axum::{
 };
 use futures_util::StreamExt;
 use mesh_six_core::{Event, StoredEvent, TraceId, event::Position};
-use mesh_six_db::events::EventLog;
-use mesh_six_testing::TestServer;
+use mesh_six_db::events::{EventLog, HorizonReport};
+use mesh_six_testing::{TestServer, wait_until};
 use serde_json::json;
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -154,5 +154,30 @@ async fn a_tail_that_is_cut_again_and_again_misses_nothing_and_doubles_nothing()
     // The end of the service is the end of its tails.
     service.shutdown.cancel();
     while live.block().await.is_some() {}
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_holds_the_tails_back_is_named_with_process_and_age() {
+    let server = TestServer::start().await;
+    let db = server.database().await;
+    let log = EventLog::start(db.clone());
+    let service = Service::start(&db, &log, TOKEN);
+    let horizon = async || {
+        let request = Request::get("/api/v1/events/horizon").body(Body::empty()).unwrap();
+        let answer = service.router.clone().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        serde_json::from_slice::<HorizonReport>(&body).unwrap()
+    };
+    let idle = server.client().await;
+    idle.batch_execute("SET application_name = 'forgotten'; BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+    let pid: i32 = idle.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    log.append(vec![event(1)]).await.unwrap();
+    let held = horizon().await;
+    let holder = held.holder.unwrap();
+    assert!(held.behind > 0 && held.age_seconds > 0.0);
+    assert_eq!(holder.to_string(), format!("forgotten (process {pid}) in database mesh_six"));
+    idle.batch_execute("COMMIT").await.unwrap();
+    wait_until(PATIENCE, async || horizon().await.holder.is_none()).await;
     service.stop().await;
 }

@@ -3,9 +3,16 @@
 use std::{process::ExitCode, time::Duration};
 
 use mesh_six_core::StoredEvent;
+use mesh_six_db::events::{HorizonHolder, HorizonReport};
 use reqwest::{Method, Response};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
 use crate::{cli::TailArgs, client::Client, output};
+
+/// How often it is asked whether somebody's open transaction holds the tail back.
+const LOOK: Duration = Duration::from_secs(10);
+/// Our own transactions are over long before.
+const LONG_SECONDS: f64 = 10.0;
 
 /// Follows until Ctrl-C.
 pub(crate) async fn run(args: TailArgs) -> anyhow::Result<ExitCode> {
@@ -20,8 +27,18 @@ async fn follow(client: &Client, args: &TailArgs) -> anyhow::Result<ExitCode> {
     let mut position = args.after.clone();
     // Only the first connection must succeed: later the mesh may be restarting.
     let mut lines = open(client, args, position.as_deref()).await?;
+    let mut look = interval_at(Instant::now() + LOOK, LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = None;
     loop {
-        match lines.next().await {
+        let line = tokio::select! {
+            line = lines.next() => line,
+            _ = look.tick() => {
+                told = tell_holder(client, told).await;
+                continue;
+            }
+        };
+        match line {
             Ok(Some(line)) => {
                 if let Some(id) = line.strip_prefix("id:") {
                     position = Some(id.trim().to_owned());
@@ -45,6 +62,22 @@ async fn follow(client: &Client, args: &TailArgs) -> anyhow::Result<ExitCode> {
             }
         }
     }
+}
+
+/// Says once who holds the tail back, since nothing else would tell that from a quiet mesh. Returns whom it has told of.
+async fn tell_holder(client: &Client, told: Option<String>) -> Option<String> {
+    let asked = timeout(LOOK, client.get::<HorizonReport>(&["api", "v1", "events", "horizon"])).await;
+    let Ok(Ok(horizon)) = asked else { return told };
+    if horizon.age_seconds < LONG_SECONDS {
+        return None;
+    }
+    let holder = horizon.holder.as_ref();
+    let who = holder.map_or_else(|| "somebody".to_owned(), HorizonHolder::to_string);
+    if told.as_ref() != Some(&who) {
+        let seconds = horizon.age_seconds.round();
+        anstream::eprintln!("held back for {seconds} s: newer events are shown once {who} has ended its transaction");
+    }
+    Some(who)
 }
 
 fn print(data: &str, json: bool) -> anyhow::Result<()> {

@@ -1,0 +1,13 @@
+//! `GET /api/v1/events/horizon`.
+
+use axum::{Json, extract::State};
+use mesh_six_db::events::HorizonReport;
+use mesh_six_runtime::HttpError;
+
+use super::Api;
+
+/// How far live tails are held back, and by whose open transaction: newer events are stored, but not shown yet.
+#[utoipa::path(get, path = "/api/v1/events/horizon", tag = "events", responses((status = 200, body = HorizonReport)))]
+pub(crate) async fn horizon(State(api): State<Api>) -> Result<Json<HorizonReport>, HttpError> {
+    Ok(Json(api.log.horizon().await?))
+}
