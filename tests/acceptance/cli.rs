@@ -20,12 +20,21 @@ fn help_has_examples() {
         &["events", "tail", "--help"],
         &["events", "replay", "--help"],
         &["events", "seal", "--help"],
+        &["events", "verify", "--help"],
+        &["events", "stats", "--help"],
+        &["events", "export", "--help"],
         &["events", "import", "--help"],
+        &["events", "erase", "--help"],
         &["agents", "--help"],
         &["dead-letters", "--help"],
         &["dead-letters", "list", "--help"],
         &["dead-letters", "replay", "--help"],
         &["trace", "--help"],
+        &["tasks", "--help"],
+        &["partitions", "--help"],
+        &["verify", "--help"],
+        &["bench", "--help"],
+        &["completions", "--help"],
         &["serve", "--help"],
         &["services", "--help"],
         &["up", "--help"],
@@ -33,6 +42,7 @@ fn help_has_examples() {
     ] {
         let (code, out, err) = run(args);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{args:?}");
+        assert!(out.contains("Example"), "{args:?}: {out}");
         insta::assert_snapshot!(format!("help {}", args[..args.len() - 1].join(" ")).trim(), out);
     }
 }
@@ -119,6 +129,12 @@ fn wrong_values_are_told_what_is_wanted() {
         (&["up", "--port", "70000"], "a whole number from 0 to 65535 is wanted"),
         (&["submit", "x", "--timeout", "-1"], "a whole number from 1 to 900 is wanted"),
         (&["submit", "--payload", "[1]"], "--payload must be a JSON object"),
+        (&["submit", "--payload", "{\"a\":"], "--payload is not JSON: it ends too early, at line 1, column 5"),
+        (&["submit", "--payload", "{a}"], "--payload is not JSON: key must be a string, at line 1, column 2"),
+        (
+            &["submit", "--file", "/nowhere/tasks.jsonl"],
+            "cannot read /nowhere/tasks.jsonl: No such file or directory\n",
+        ),
         (&["events", "tail", "--after", "garbage"], "neither `start` nor a position"),
         (&["events", "import", "/nowhere"], "cannot use /nowhere"),
         (&["up", "--port", "0", "--data-dir", "/etc/passwd"], "/etc/passwd is not a folder"),
@@ -130,7 +146,7 @@ fn wrong_values_are_told_what_is_wanted() {
     ] {
         let (code, _, err) = run(args);
         assert_eq!(code, Some(2), "{args:?}");
-        assert!(err.lines().next().unwrap().contains(wanted), "{args:?}: {err}");
+        assert!(err.split_inclusive('\n').next().unwrap().contains(wanted), "{args:?}: {err}");
     }
 }
 
@@ -166,5 +182,39 @@ fn a_wrong_line_of_a_file_is_named_before_anything_is_submitted() {
         let (code, _, err) = run(&["submit", "--file", &path]);
         assert_eq!(code, Some(2), "{err}");
         assert!(err.contains(&format!("{path}:3: {says}")), "{err}");
+    }
+}
+
+#[test]
+fn a_database_that_is_named_wrongly_is_wrong_usage() {
+    for (url, says) in [
+        ("my database", "postgres://"),
+        (
+            "postgres://u:secret@h/d?sslmode=always",
+            "sslmode: disable, prefer, require, verify-ca or verify-full is wanted",
+        ),
+        ("postgres://u:secret@h/d?sslmode=verify-full&sslrootcert=/nowhere", "sslrootcert: cannot read /nowhere"),
+    ] {
+        for args in [
+            &["up", "--port", "0"][..],
+            &["serve", "orchestrator"],
+            &["migrate", "--status"],
+            &["migrate"],
+            &["partitions"],
+            &["events", "stats"],
+            &["events", "seal"],
+            &["events", "verify"],
+            &["events", "export"],
+            &["events", "erase", "--user", "x"],
+        ] {
+            let output = command(args).env("DATABASE_URL", url).output().unwrap();
+            let told = String::from_utf8(output.stderr).unwrap();
+            let told = told.lines().last().unwrap_or_default();
+            assert_eq!(output.status.code(), Some(2), "{args:?} {url}: {told}");
+            assert!(
+                told.contains("DATABASE_URL") && told.contains(says) && !told.contains("secret"),
+                "{args:?}: {told}"
+            );
+        }
     }
 }

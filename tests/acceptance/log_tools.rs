@@ -123,3 +123,27 @@ async fn erase_prints_this_and_the_chain_stays_whole() {
     assert_eq!(run(&url, &["events", "erase"]).0, Some(2));
     assert_eq!(run(&url, &["events", "verify"]).0, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_month_is_exported_and_dropped_and_programs_are_told_as_json() {
+    let server = filled().await;
+    let (url, folder) = (server.url(), temporary_folder().unwrap());
+    let file = folder.path().join("2020-10.jsonl").display().to_string();
+    let export = ["events", "export", "--month", "2020-10", "--out", &file];
+    assert_snapshot("export of a month that is not closed", &told(&url, &export, folder.path()));
+    assert_eq!(run(&url, &["events", "seal"]).0, Some(0));
+    let json = [&export[..], &["--json"]].concat();
+    assert_snapshot("export of a month as JSON", &told(&url, &json, folder.path()));
+    let drop = ["partitions", "--drop-before", "2020-11"];
+    let plan = |more: &[&str]| run(&url, &[&drop[..], more].concat());
+    let (code, planned, _) = plan(&["--dry-run", "--json"]);
+    let planned: Value = serde_json::from_str(&planned).unwrap();
+    assert_eq!((code, &planned["partitions"][0]["blockers"]), (Some(0), &serde_json::json!([])));
+    let (code, done, err) = plan(&["--json"]);
+    let done: Vec<Value> = done.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((code, err.as_str(), &done[0]["partitions"][0]["rows"]), (Some(0), "", &10.into()), "the plan first");
+    let dropped = &done[1]["dropped"];
+    assert_eq!((&dropped["month"], &dropped["rows"]), (&"2020-10".into(), &10.into()));
+    assert!(done[2..].iter().all(|line| line["droppedKeysOf"].is_string()), "{done:?}");
+    assert_eq!(run(&url, &["events", "verify"]).0, Some(0), "the chain stays whole");
+}

@@ -39,8 +39,8 @@ pub struct Partition {
     /// The first moment after it.
     #[serde(with = "time::micros_option")]
     pub to: Option<DateTime<Utc>>,
-    /// Rows by the server's own estimate; 0 before it has counted.
-    pub rows_estimate: i64,
+    /// Rows by the server's own estimate; `None` before it has counted.
+    pub rows_estimate: Option<i64>,
     /// With indexes.
     pub bytes: i64,
     /// Whether this is the safety net, which should be empty.
@@ -71,13 +71,13 @@ pub async fn ensure(db: &Database, months: i32) -> DbResult<i32> {
 
 /// All partitions, oldest first, the default one last.
 pub async fn list(conn: &mut AsyncPgConnection) -> DbResult<Vec<Partition>> {
-    type Columns = (Text, Nullable<Timestamptz>, Nullable<Timestamptz>, BigInt, BigInt, Bool);
-    type Row = (String, Option<DateTime<Utc>>, Option<DateTime<Utc>>, i64, i64, bool);
+    type Columns = (Text, Nullable<Timestamptz>, Nullable<Timestamptz>, Nullable<BigInt>, BigInt, Bool);
+    type Row = (String, Option<DateTime<Utc>>, Option<DateTime<Utc>>, Option<i64>, i64, bool);
     let rows: Vec<Row> = Statement::<Columns>::new(
         "SELECT name, substring(bounds FROM 'FROM \\(''([^'']+)''')::timestamptz, \
          substring(bounds FROM 'TO \\(''([^'']+)''')::timestamptz, rows, bytes, bounds = 'DEFAULT' FROM (\
          SELECT c.relname::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds, \
-         greatest(c.reltuples, 0)::bigint AS rows, pg_total_relation_size(c.oid) AS bytes \
+         nullif(c.reltuples, -1)::bigint AS rows, pg_total_relation_size(c.oid) AS bytes \
          FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
          WHERE i.inhparent = 'mesh_six_events'::regclass) p ORDER BY 2 NULLS LAST",
     )

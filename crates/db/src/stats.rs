@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::sql_types::{Array, BigInt, Double, Nullable, Text};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mesh_six_core::{ApiError, Usage, Validate, time};
+use mesh_six_core::{ApiError, Usage, Validate, event::EventFilter, time};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -36,11 +36,8 @@ pub struct StatsFilter {
 
 impl Validate for StatsFilter {
     fn validate(&self) -> Result<(), ApiError> {
-        for (field, text) in [("agentId", &self.agent_id), ("eventType", &self.event_type)] {
-            if text.as_ref().is_some_and(|t| t.len() > 512 || t.contains('\0')) {
-                return Err(ApiError::validation(field, "at most 512 bytes without U+0000"));
-            }
-        }
+        let Self { since, until, agent_id, event_type } = self.clone();
+        EventFilter { since, until, agent_id, event_type, ..EventFilter::default() }.validate()?;
         if let (Some(since), Some(until)) = (self.since, self.until)
             && since >= until
         {
@@ -145,6 +142,7 @@ pub async fn stats(conn: &mut AsyncPgConnection, filter: &StatsFilter) -> DbResu
         None => clock::now(conn).await?,
     };
     let since = filter.since.unwrap_or(until - DAY);
+    StatsFilter { since: Some(since), until: Some(until), ..StatsFilter::default() }.validate()?;
     let mut rows: Vec<Row> = statement::<Columns>(BEGIN, filter, since, until).load(conn).await?;
     let truncated = rows.len() > MAX_GROUPS;
     rows.truncate(MAX_GROUPS);

@@ -40,6 +40,14 @@ impl Exit {
         }
     }
 
+    /// The database that a service is to use cannot be used; whatever else is wrong, its URL may be.
+    pub(crate) fn named_database(error: DbError) -> anyhow::Error {
+        match error {
+            DbError::Refused(refusal) => refusal.into(),
+            other => Self::unreachable(format!("cannot use DATABASE_URL: {other}")),
+        }
+    }
+
     /// An export or import failed.
     pub(crate) fn transfer(error: TransferError) -> anyhow::Error {
         match error {
@@ -93,7 +101,7 @@ fn report_json(code: u8, error: ApiError) -> ExitCode {
 
 /// The exit code of `error`, and its form on the wire.
 pub(crate) fn told(error: &anyhow::Error) -> (u8, ApiError) {
-    let message = format!("{error:#}");
+    let message = without_number(format!("{error:#}"));
     if let Some(exit) = error.downcast_ref::<Exit>() {
         let kind = match exit.code {
             USAGE => ErrorType::Validation,
@@ -108,6 +116,15 @@ pub(crate) fn told(error: &anyhow::Error) -> (u8, ApiError) {
             (code, ApiError { message, ..api.clone() })
         }
         None => (FAILED, ApiError::unhandled(message)),
+    }
+}
+
+/// The system's own words end with a number that only its manual explains.
+fn without_number(message: String) -> String {
+    let number = message.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (os error "));
+    match number {
+        Some((words, number)) if number.bytes().all(|b| b.is_ascii_digit()) => words.to_owned(),
+        _ => message,
     }
 }
 
@@ -127,5 +144,7 @@ mod tests {
         assert_eq!(away, (UNREACHABLE, ApiError::unavailable("nobody")));
         assert_eq!(told(&Exit::usage("wrong")).1.error_type, ErrorType::Validation);
         assert_eq!(told(&anyhow::anyhow!("odd")), (FAILED, ApiError::unhandled("odd")));
+        let io = std::io::Error::from_raw_os_error(2);
+        assert_eq!(told(&Exit::usage(format!("x: {io}"))).1.message, "x: No such file or directory");
     }
 }

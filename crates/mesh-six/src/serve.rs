@@ -73,9 +73,7 @@ async fn parts(service: &roster::Service, common: &CommonConfig) -> anyhow::Resu
                 direct_url: urls.direct_url.as_ref().map(|u| u.expose().to_owned()),
                 ..DbConfig::new(urls.url.expose(), service.name)
             };
-            let db = Database::connect(config)
-                .await
-                .map_err(|e| Exit::unreachable(format!("cannot use DATABASE_URL: {e}")))?;
+            let db = Database::connect(config).await.map_err(Exit::named_database)?;
             migrate::check(&db).await?;
             Some(Storage::open(db))
         }

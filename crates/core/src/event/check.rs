@@ -95,7 +95,7 @@ impl Event {
     }
 }
 
-fn check_type(name: &str) -> Result<(), ApiError> {
+pub(super) fn check_type(name: &str) -> Result<(), ApiError> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
     let rest = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'.');
@@ -105,7 +105,7 @@ fn check_type(name: &str) -> Result<(), ApiError> {
     Err(ApiError::validation("eventType", "a type is 3 to 64 of a-z, 0-9, _ and ., and begins with a letter"))
 }
 
-fn text(field: &str, value: &str, max: usize) -> Result<(), ApiError> {
+pub(super) fn text(field: &str, value: &str, max: usize) -> Result<(), ApiError> {
     if value.is_empty() || value.len() > max || value.contains('\0') {
         return Err(ApiError::validation(field, format!("1 to {max} bytes without U+0000")));
     }

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Position;
+use super::{
+    Position,
+    check::{check_type, text},
+};
 use crate::{ApiError, TraceId, Validate, time};
 
 /// Rows that a query returns where it does not say.
@@ -51,11 +54,20 @@ impl Validate for EventFilter {
         if self.limit.is_some_and(|l| !(1..=MAX_LIMIT).contains(&l)) {
             return Err(ApiError::validation("limit", format!("limit must be from 1 to {MAX_LIMIT}")));
         }
-        let texts = [("aggregateId", &self.aggregate_id), ("agentId", &self.agent_id), ("eventType", &self.event_type)];
-        for (field, text) in texts {
-            if text.as_ref().is_some_and(|t| t.len() > 512 || t.contains('\0')) {
-                return Err(ApiError::validation(field, "at most 512 bytes without U+0000"));
-            }
+        // What no event can have is a mistake, not a condition that finds nothing.
+        if let Some(aggregate) = &self.aggregate_id {
+            text("aggregateId", aggregate, 512)?;
+        }
+        if let Some(agent) = &self.agent_id {
+            text("agentId", agent, 128)?;
+        }
+        if let Some(event_type) = &self.event_type {
+            check_type(event_type)?;
+        }
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && since > until
+        {
+            return Err(ApiError::validation("since", "the window begins after its end"));
         }
         Ok(())
     }

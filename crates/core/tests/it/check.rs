@@ -1,6 +1,6 @@
 //! What an event must be like, and what a cut leaves of a large one.
 
-use chrono::Duration;
+use chrono::{DateTime, Duration};
 use mesh_six_core::{
     Event, Validate,
     event::{Content, EventFilter, check::MAX_PAYLOAD_BYTES},
@@ -89,8 +89,19 @@ fn a_payload_of_just_the_limit_is_left_alone() {
 fn filters_name_what_is_wrong() {
     let filter = EventFilter { limit: Some(1_001), ..EventFilter::default() };
     assert_eq!(filter.validate().unwrap_err().field.as_deref(), Some("limit"));
-    let filter = EventFilter { agent_id: Some("\0".to_owned()), ..EventFilter::default() };
-    assert_eq!(filter.validate().unwrap_err().field.as_deref(), Some("agentId"));
+    let some = |text: &str| Some(text.to_owned());
+    let now = mesh_six_core::time::now();
+    for (filter, field) in [
+        (EventFilter { agent_id: some("\0"), ..EventFilter::default() }, "agentId"),
+        (EventFilter { agent_id: some(""), ..EventFilter::default() }, "agentId"),
+        (EventFilter { aggregate_id: some(&"x".repeat(513)), ..EventFilter::default() }, "aggregateId"),
+        (EventFilter { event_type: some("LLM response"), ..EventFilter::default() }, "eventType"),
+        (EventFilter { since: Some(now), until: Some(DateTime::UNIX_EPOCH), ..EventFilter::default() }, "since"),
+    ] {
+        assert_eq!(filter.validate().unwrap_err().field.as_deref(), Some(field));
+    }
+    let instant = EventFilter { since: Some(now), until: Some(now), ..EventFilter::default() };
+    assert_eq!(instant.validate(), Ok(()));
     assert_eq!(EventFilter::default().limit(), 100);
     assert!(serde_json::to_string(&request()).unwrap().contains("2026-11-23T04:43:04.000001Z"));
 }

@@ -179,3 +179,23 @@ impl Queue {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_makes_callers_wait_and_then_says_so() {
+        let queue = Queue::new();
+        // More than the queue holds takes all of it.
+        let all = queue.room(2 * CAPACITY as usize).await.unwrap();
+        assert_eq!(queue.depth(), CAPACITY as usize);
+        let full = queue.room(1).await.unwrap_err();
+        assert!(matches!(&full, DbError::Unavailable(why) if why == "too many events wait to be written"), "{full:?}");
+        // Who waits gets what becomes free.
+        let (next, ()) = tokio::join!(queue.room(3), async { drop(all) });
+        let next = next.unwrap();
+        assert_eq!((next.num_permits(), queue.depth()), (3, 3));
+    }
+}

@@ -120,12 +120,13 @@ impl From<tokio_postgres::Error> for ServerError {
     }
 }
 
-/// The one line of a program's output that says why it failed, without date and rank.
-pub(super) fn telling_line(output: &str) -> String {
+/// The one line of a program's output that says why it failed, without date and rank; `otherwise`, or the last line,
+/// where none says so.
+pub(super) fn telling_line(output: &str, otherwise: Option<&str>) -> String {
     let lines = || output.lines().map(str::trim).filter(|line| !line.is_empty());
     let marked = |marks: &[&str]| lines().find(|line| marks.iter().any(|mark| line.contains(mark)));
     let marks = ["PANIC:", "FATAL:", "error:"];
-    let line = marked(&[NO_SPACE]).or_else(|| marked(&marks)).or_else(|| lines().next_back());
+    let line = marked(&[NO_SPACE]).or_else(|| marked(&marks)).or(otherwise).or_else(|| lines().next_back());
     let line = line.unwrap_or("it gave no reason");
     let bare = marks.iter().find_map(|mark| line.split_once(mark)).map_or(line, |(_, rest)| rest);
     bare.trim().to_owned()
@@ -143,9 +144,10 @@ mod tests {
         let output = "creating configuration files ... ok\n\
              2026 FATAL:  could not write to file \"x\": No space left on device\n\
              child process exited with exit code 1\ninitdb: removing contents";
-        assert_eq!(telling_line(output), "could not write to file \"x\": No space left on device");
-        assert_eq!(telling_line("a\ninitdb: error: no way\nb"), "no way");
-        assert_eq!(telling_line("first\nlast\n\n"), "last");
-        assert_eq!(telling_line(""), "it gave no reason");
+        assert_eq!(telling_line(output, None), "could not write to file \"x\": No space left on device");
+        assert_eq!(telling_line("a\ninitdb: error: no way\nb", Some("a")), "no way");
+        assert_eq!(telling_line("first\nlast\n\n", None), "last");
+        assert_eq!(telling_line("first\nlast\n\n", Some("sh: cannot create x")), "sh: cannot create x");
+        assert_eq!(telling_line("", None), "it gave no reason");
     }
 }

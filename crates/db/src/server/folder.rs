@@ -117,9 +117,11 @@ impl Folder {
             .kill_on_drop(true);
         let output = command.output().await.map_err(ServerError::io(&program))?;
         if !output.status.success() {
-            let output =
-                String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
-            let detail = error::telling_line(&output);
+            // First what it says on its way, then what went wrong: where no line is marked as an error, the first
+            // complaint tells more than the last step.
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            let output = String::from_utf8_lossy(&output.stdout).into_owned() + &complaint;
+            let detail = error::telling_line(&output, complaint.lines().next());
             // A half-made cluster must not keep the disk full.
             if let Err(error) = fs::remove_dir_all(&aside) {
                 tracing::debug!(error = %error, "could not remove a half-made database folder");

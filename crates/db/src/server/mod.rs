@@ -210,7 +210,7 @@ impl PostgresServer {
                 tokio::time::sleep(POLL).await;
                 continue;
             }
-            let detail = error::telling_line(&output);
+            let detail = error::telling_line(&output, None);
             return Err(match port {
                 Some(port) if taken => ServerError::PortTaken { port },
                 _ if output.contains(error::NO_SPACE) => ServerError::DiskFull { detail },

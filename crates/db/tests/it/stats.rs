@@ -71,4 +71,6 @@ async fn counts_errors_tokens_cost_and_latency_by_type_agent_and_model() {
     let wrong =
         StatsFilter { since: Some(Utc::now()), until: Some(Utc::now() - TimeDelta::hours(1)), ..Default::default() };
     assert!(stats(&mut conn, &wrong).await.unwrap_err().is_refused());
+    let future = StatsFilter { since: Some(Utc::now() + TimeDelta::hours(1)), ..Default::default() };
+    assert!(stats(&mut conn, &future).await.unwrap_err().is_refused(), "it would end before it begins");
 }

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use mesh_six_db::migrate;
 use owo_colors::OwoColorize;
 
-use crate::{cli::MigrateArgs, exit::Exit, output, up::database};
+use crate::{cli::MigrateArgs, output, up::database};
 
 /// Migrates, or shows what would be done.
 pub(crate) async fn run(args: MigrateArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
     let url = database.owner_url();
     if args.status || args.dry_run {
-        let all = migrate::status(url).await.map_err(failed)?;
+        let all = migrate::status(url).await.map_err(database::unusable)?;
         let shown: Vec<_> = all.into_iter().filter(|m| args.status || !m.applied).collect();
         if shown.is_empty() && !args.output.json {
             output::print_line("nothing to apply")?;
@@ -28,9 +28,9 @@ pub(crate) async fn run(args: MigrateArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (verb, done) = if args.revert {
-        ("reverted", vec![migrate::revert_last(url).await.map_err(failed)?])
+        ("reverted", vec![migrate::revert_last(url).await.map_err(database::unusable)?])
     } else {
-        ("applied", migrate::run(url).await.map_err(failed)?)
+        ("applied", migrate::run(url).await.map_err(database::unusable)?)
     };
     if args.output.json {
         output::json(&serde_json::json!({ verb: done }))?;
@@ -42,11 +42,4 @@ pub(crate) async fn run(args: MigrateArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn failed(error: migrate::MigrateError) -> anyhow::Error {
-    match error {
-        migrate::MigrateError::Connect(_) => Exit::unreachable(error.to_string()),
-        migrate::MigrateError::Refused(_) | migrate::MigrateError::Failed(_) => error.into(),
-    }
 }

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use mesh_six_core::time;
 use mesh_six_db::{
-    Database, DbConfig, owner, partitions,
+    Database, owner, partitions,
     retention::{self, Plan},
     seals::Month,
 };
+use serde_json::json;
 
 use crate::{
     cli::PartitionsArgs,
@@ -19,9 +20,7 @@ use crate::{
 /// Lists the partitions; makes, repairs or drops some where asked to.
 pub(crate) async fn run(args: PartitionsArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
-    let db = Database::connect(DbConfig::new(database.owner_url(), "mesh-six partitions"))
-        .await
-        .map_err(|e| Exit::unreachable(e.to_string()))?;
+    let db = database.open("mesh-six partitions").await?;
     let done = match args.drop_before {
         Some(month) => drop_before(&db, database.owner_url(), month, &args).await,
         None => show(&db, database.owner_url(), &args).await,
@@ -53,7 +52,10 @@ async fn show(db: &Database, owner_url: &str, args: &PartitionsArgs) -> anyhow::
     let day = |t: Option<_>| t.map(|t| time::format(t)[..10].to_owned()).unwrap_or_default();
     let rows = all
         .iter()
-        .map(|p| vec![p.name.clone(), day(p.from), day(p.to), p.rows_estimate.to_string(), kilobytes(p.bytes)])
+        .map(|p| {
+            let rows = p.rows_estimate.map_or_else(|| "not counted".to_owned(), |rows| rows.to_string());
+            vec![p.name.clone(), day(p.from), day(p.to), rows, kilobytes(p.bytes)]
+        })
         .collect();
     output::table::print(&["PARTITION", "FROM", "TO", "ROWS (ABOUT)", "SIZE"], rows)?;
     Ok(ExitCode::SUCCESS)
@@ -80,12 +82,20 @@ async fn drop_before(db: &Database, owner_url: &str, before: Month, args: &Parti
             continue;
         }
         let dropped = retention::drop_month(&mut conn, candidate.month).await.map_err(Exit::database)?;
+        if args.output.json {
+            output::json(&json!({ "dropped": dropped }))?;
+            continue;
+        }
         let head = dropped.head.map(|head| format!("; head seal {} {}", head.number, head.hash)).unwrap_or_default();
         anstream::eprintln!("dropped {} with {} events{head}", dropped.partition, dropped.rows);
     }
     let buckets = retention::drop_buckets(&mut conn, before.from()).await.map_err(Exit::database)?;
     for month in buckets {
-        anstream::eprintln!("dropped the keys of {month}");
+        if args.output.json {
+            output::json(&json!({ "droppedKeysOf": month }))?;
+        } else {
+            anstream::eprintln!("dropped the keys of {month}");
+        }
     }
     Ok(if stays { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }

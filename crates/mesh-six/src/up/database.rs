@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use mesh_six_core::ApiError;
 use mesh_six_db::{
-    migrate,
+    Database, DbConfig, migrate,
     server::{PostgresServer, ServerConfig, default_data_dir},
 };
 use mesh_six_runtime::{Env, ProcessEnv};
@@ -56,6 +56,11 @@ impl MeshDatabase {
         }
     }
 
+    /// Connections for the tool called `name`.
+    pub(crate) async fn open(&self, name: &str) -> anyhow::Result<Database> {
+        Database::connect(DbConfig::new(self.owner_url(), name)).await.map_err(Exit::database)
+    }
+
     /// Stops the private server.
     pub(crate) async fn stop(self) {
         if let Some(server) = self.private {
@@ -74,7 +79,10 @@ fn named(env: &dyn Env) -> Option<(String, Option<String>)> {
 pub(crate) async fn for_up(data_dir: Option<PathBuf>) -> anyhow::Result<MeshDatabase> {
     if let Some((url, direct)) = named(&ProcessEnv) {
         let owner_url = direct.clone().unwrap_or_else(|| url.clone());
-        migrate::run(&owner_url).await.map_err(unusable)?;
+        migrate::run(&owner_url).await.map_err(|error| match error {
+            migrate::MigrateError::Connect(_) => Exit::unreachable(format!("DATABASE_URL: {error}")),
+            other => unusable(other),
+        })?;
         let described = "PostgreSQL from DATABASE_URL".to_owned();
         return Ok(MeshDatabase { owner_url, app_url: url, direct_url: direct, private: None, described });
     }
@@ -145,10 +153,11 @@ async fn private(data_dir: PathBuf) -> anyhow::Result<MeshDatabase> {
     })
 }
 
-/// Nobody answers, or the schema is not what it should be.
-fn unusable(error: migrate::MigrateError) -> anyhow::Error {
+/// Nobody answers, the URL is none, or the schema is not what it should be.
+pub(crate) fn unusable(error: migrate::MigrateError) -> anyhow::Error {
     match error {
-        migrate::MigrateError::Connect(_) => Exit::unreachable(format!("{error} (DATABASE_URL)")),
+        migrate::MigrateError::Connect(_) => Exit::unreachable(error.to_string()),
+        migrate::MigrateError::Url(error) => error.into(),
         migrate::MigrateError::Refused(_) | migrate::MigrateError::Failed(_) => error.into(),
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mesh_six_core::ApiError;
 use mesh_six_db::{
-    Database, DbConfig, DbResult,
+    Database, DbResult,
     contents::{self, Erased, Subject},
 };
 
@@ -19,9 +19,7 @@ use crate::{
 pub(crate) async fn run(args: EraseArgs) -> anyhow::Result<ExitCode> {
     let subject = subject(args.subject)?;
     let database = database::for_tools(&args.database).await?;
-    let db = Database::connect(DbConfig::new(database.owner_url(), "mesh-six events erase"))
-        .await
-        .map_err(|e| Exit::unreachable(e.to_string()))?;
+    let db = database.open("mesh-six events erase").await?;
     let erased = erase(&db, &subject, args.dry_run).await;
     db.close();
     database.stop().await;

@@ -8,11 +8,12 @@ use std::{
 
 use mesh_six_core::event::Position;
 use mesh_six_db::{
-    Database, DbConfig, DbResult,
+    Database, DbResult,
     export::{Export, ExportFile, Range, Receipt, TransferError},
     owner, retention,
     seals::Month,
 };
+use serde::Serialize;
 
 use crate::{
     cli::ExportArgs,
@@ -24,9 +25,7 @@ use crate::{
 /// Writes events as JSON lines, and says where it stopped.
 pub(crate) async fn run(args: ExportArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
-    let db = Database::connect(DbConfig::new(database.owner_url(), "mesh-six events export"))
-        .await
-        .map_err(|e| Exit::unreachable(e.to_string()))?;
+    let db = database.open("mesh-six events export").await?;
     let done = tokio::select! {
         done = export(&db, database.owner_url(), &args) => done,
         _ = tokio::signal::ctrl_c() => Ok(false),
@@ -44,24 +43,43 @@ async fn export(db: &Database, owner_url: &str, args: &ExportArgs) -> anyhow::Re
     let range = range(db, args).await.map_err(Exit::database)?;
     let mut export = Export::open(db, range).await.map_err(Exit::database)?;
     let Some(path) = &args.out else {
-        let last = into_stdout(&mut export).await?;
-        report_last(last.or(args.from));
+        into_stdout(&mut export, args.from).await?;
         return Ok(true);
     };
     let receipt = into_file(&mut export, path).await.map_err(Exit::transfer)?;
+    let record = match args.month {
+        Some(month) => Some(record(owner_url, month, &receipt).await.map_err(|error| error.to_string())),
+        None => None,
+    };
     if args.json {
-        output::json(&receipt)?;
-    } else {
-        anstream::eprintln!("{} events, {} bytes, SHA-256 {}", receipt.rows, receipt.bytes, receipt.sha256);
-        report_last(receipt.last);
+        output::json(&Summary {
+            receipt: &receipt,
+            on_record: record.as_ref().map(Result::is_ok),
+            not_on_record_because: record.and_then(Result::err),
+        })?;
+        return Ok(true);
     }
-    if let Some(month) = args.month {
-        match record(owner_url, month, &receipt).await {
-            Ok(()) => anstream::eprintln!("{month} is on record as exported"),
-            Err(error) => anstream::eprintln!("{month} is not on record as exported: {error}"),
-        }
+    anstream::eprintln!("{} events, {} bytes, SHA-256 {}", receipt.rows, receipt.bytes, receipt.sha256);
+    report_last(receipt.last);
+    match (args.month, record) {
+        (Some(month), Some(Ok(()))) => anstream::eprintln!("{month} is on record as exported"),
+        (Some(month), Some(Err(why))) => anstream::eprintln!("{month} is not on record as exported: {why}"),
+        _ => {}
     }
     Ok(true)
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary<'a> {
+    #[serde(flatten)]
+    receipt: &'a Receipt,
+    /// Of a month: whether retention may rely on this export.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_record: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_on_record_because: Option<String>,
 }
 
 async fn range(db: &Database, args: &ExportArgs) -> DbResult<Range> {
@@ -93,9 +111,9 @@ async fn into_file(export: &mut Export, path: &Path) -> Result<Receipt, Transfer
     }
 }
 
-async fn into_stdout(export: &mut Export) -> anyhow::Result<Option<Position>> {
+async fn into_stdout(export: &mut Export, from: Option<Position>) -> anyhow::Result<()> {
     let bar = progress::events(export.count().await.map_err(Exit::database)?);
-    let mut last = None;
+    let mut last = from;
     loop {
         let page = export.next_page().await.map_err(Exit::database)?;
         let mut text = Vec::with_capacity(page.len() * 512);
@@ -105,11 +123,12 @@ async fn into_stdout(export: &mut Export) -> anyhow::Result<Option<Position>> {
         }
         let Some(event) = page.last() else {
             bar.finish_and_clear();
-            return Ok(last);
+            report_last(last);
+            return Ok(());
         };
         match io::stdout().lock().write_all(&text) {
-            // `| head` has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(last),
+            // `| head` has seen enough. How much of it, nobody knows.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             done => done?,
         }
         last = Some(event.position);

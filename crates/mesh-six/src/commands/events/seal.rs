@@ -2,18 +2,14 @@
 
 use std::process::ExitCode;
 
-use mesh_six_db::{
-    Database, DbConfig,
-    seals::{self, SealOptions, SealReport},
-};
+use mesh_six_db::seals::{self, SealOptions, SealReport};
 
 use crate::{cli::SealArgs, exit::Exit, output, up::database};
 
 /// Seals what can be sealed and prints the chain's head, to be noted somewhere else.
 pub(crate) async fn run(args: SealArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
-    let db =
-        Database::connect(DbConfig::new(database.owner_url(), "mesh-six events seal")).await.map_err(Exit::database)?;
+    let db = database.open("mesh-six events seal").await?;
     let sealed = seals::seal(&db, SealOptions::default()).await;
     db.close();
     database.stop().await;

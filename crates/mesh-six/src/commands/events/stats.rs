@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use mesh_six_core::{Usage, time};
 use mesh_six_db::{
-    Database, DbConfig, DbResult,
+    Database, DbResult,
     stats::{self, Group, Stats, StatsFilter},
 };
 
@@ -13,9 +13,7 @@ use crate::{cli::StatsArgs, exit::Exit, output, up::database};
 /// Prints counts, errors, tokens, cost and latency by type, agent and model.
 pub(crate) async fn run(args: StatsArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
-    let db = Database::connect(DbConfig::new(database.owner_url(), "mesh-six events stats"))
-        .await
-        .map_err(|e| Exit::unreachable(e.to_string()))?;
+    let db = database.open("mesh-six events stats").await?;
     let filter =
         StatsFilter { since: Some(args.since), until: args.until, agent_id: args.agent, event_type: args.event_type };
     let found = read(&db, &filter).await;

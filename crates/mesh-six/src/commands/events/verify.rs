@@ -4,10 +4,7 @@ use std::process::ExitCode;
 
 use indicatif::ProgressBar;
 use mesh_six_core::time;
-use mesh_six_db::{
-    Database, DbConfig,
-    seals::{self, Progress, VerifyOptions, VerifyReport},
-};
+use mesh_six_db::seals::{self, Progress, VerifyOptions, VerifyReport};
 use owo_colors::OwoColorize;
 
 use crate::{
@@ -20,9 +17,7 @@ use crate::{
 /// Recomputes the chain; fails if the log is not as it was sealed.
 pub(crate) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     let database = database::for_tools(&args.database).await?;
-    let db = Database::connect(DbConfig::new(database.owner_url(), "mesh-six events verify"))
-        .await
-        .map_err(Exit::database)?;
+    let db = database.open("mesh-six events verify").await?;
     let options = VerifyOptions { expect: args.expect, from: args.from };
     let bar = output::progress::events(Some(0));
     let verified = tokio::select! {

@@ -65,7 +65,7 @@ fn payload(args: &SubmitArgs) -> anyhow::Result<Map<String, Value>> {
     match serde_json::from_str(text) {
         Ok(Value::Object(payload)) => Ok(payload),
         Ok(_) => Err(Exit::usage(r#"--payload must be a JSON object, such as '{"query": "..."}'"#)),
-        Err(e) => Err(Exit::usage(format!("--payload is not JSON: {e}"))),
+        Err(error) => Err(Exit::usage(format!("--payload is not JSON: {}", malformed(&error)))),
     }
 }
 
@@ -81,6 +81,14 @@ fn body(args: &SubmitArgs, payload: &Map<String, Value>) -> Value {
         body["userId"] = json!(user);
     }
     body
+}
+
+/// What is wrong with JSON, and where.
+fn malformed(error: &serde_json::Error) -> String {
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let told = error.to_string();
+    let what = if error.is_eof() { "it ends too early" } else { told.strip_suffix(&place).unwrap_or(&told) };
+    format!("{what}, at line {}, column {}", error.line(), error.column())
 }
 
 /// 0 if the task was completed, else 1.
