@@ -132,3 +132,17 @@ fn brief(error: &Error) -> String {
         other => other.to_string(),
     }
 }
+
+/// What a connection failed of: the server's own sentence, else the innermost cause.
+pub(crate) fn message(error: &tokio_postgres::Error) -> String {
+    error.as_db_error().map_or_else(|| innermost(error), |db| db.message().to_owned())
+}
+
+/// The error at the root of `error`.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}

@@ -21,7 +21,9 @@ pub mod seals;
 pub mod server;
 mod statement;
 pub mod stats;
+mod target;
 pub mod tasks;
+mod tls;
 pub mod vouch;
 
 pub use error::{DbError, DbResult};

@@ -4,6 +4,7 @@ use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, async_connection_wrapper::AsyncConnectionWrapper};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use mesh_six_core::ApiError;
 use serde::Serialize;
 
 use crate::{
@@ -19,6 +20,9 @@ pub enum MigrateError {
     /// No connection, or the migrator's lock was not to be had.
     #[error("cannot use the database: {0}")]
     Connect(String),
+    /// The URL is none, or asks for what cannot be had.
+    #[error("{0}")]
+    Url(ApiError),
     /// The schema is not taken back from under its data.
     #[error("{0}")]
     Refused(String),
@@ -63,7 +67,7 @@ pub async fn revert_last(url: &str) -> Result<String, MigrateError> {
 /// All migrations of this binary and whether the database has them; changes nothing.
 pub async fn status(url: &str) -> Result<Vec<MigrationStatus>, MigrateError> {
     let applied = {
-        let mut conn = pool::plain(url).await.map_err(MigrateError::Connect)?;
+        let mut conn = pool::plain(url).await.map_err(connecting)?;
         applied(&mut conn).await.map_err(|e| MigrateError::Connect(e.to_string()))?
     };
     Ok(known()?
@@ -85,6 +89,14 @@ pub async fn check(db: &Database) -> DbResult<()> {
     }
 }
 
+fn connecting(error: DbError) -> MigrateError {
+    match error {
+        DbError::Refused(refusal) => MigrateError::Url(refusal),
+        DbError::Unavailable(why) => MigrateError::Connect(why),
+        other => MigrateError::Connect(other.to_string()),
+    }
+}
+
 #[derive(diesel::QueryableByName)]
 struct Known {
     #[diesel(sql_type = diesel::sql_types::Bool)]
@@ -94,7 +106,7 @@ struct Known {
 /// Whether the event log is there and has rows.
 async fn has_events(url: &str) -> Result<bool, MigrateError> {
     let connect = |e: &dyn std::fmt::Display| MigrateError::Connect(e.to_string());
-    let mut conn = pool::plain(url).await.map_err(MigrateError::Connect)?;
+    let mut conn = pool::plain(url).await.map_err(connecting)?;
     for question in [
         "SELECT to_regclass('mesh_six_events') IS NOT NULL AS known",
         "SELECT EXISTS (SELECT FROM mesh_six_events) AS known",
@@ -137,7 +149,7 @@ async fn locked<T: Send + 'static>(
     url: &str,
     work: impl FnOnce(&mut AsyncConnectionWrapper<AsyncPgConnection>) -> Result<T, MigrateError> + Send + 'static,
 ) -> Result<T, MigrateError> {
-    let mut conn = pool::plain(url).await.map_err(MigrateError::Connect)?;
+    let mut conn = pool::plain(url).await.map_err(connecting)?;
     diesel::sql_query("SELECT pg_advisory_lock(hashtextextended('mesh_six_migrate', 0))")
         .execute(&mut conn)
         .await

@@ -12,9 +12,12 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt;
-use tokio_postgres::{Client, Connection, NoTls, Socket, config::Host, tls::NoTlsStream};
+use tokio_postgres::{Client, Connection, NoTls, Socket, tls::TlsStream};
 
-use crate::error::{DbError, DbResult};
+use crate::{
+    error::{DbError, DbResult, innermost, message},
+    target::{Target, whereabouts},
+};
 
 /// A pooled connection; dereferences to [`AsyncPgConnection`].
 pub type Conn = Object<AsyncPgConnection>;
@@ -63,6 +66,9 @@ impl DbConfig {
 pub struct Database {
     pool: Pool<AsyncPgConnection>,
     config: Arc<DbConfig>,
+    /// Of the URL, and of the one past the pooler.
+    target: Arc<Target>,
+    direct: Arc<Target>,
 }
 
 impl Database {
@@ -71,7 +77,7 @@ impl Database {
         let database = Self::lazy(config)?;
         match database.ping().await {
             Err(DbError::Unavailable(why)) => {
-                Err(DbError::Unavailable(format!("{}: {why}", whereabouts(&database.config.url))))
+                Err(DbError::Unavailable(format!("{}: {why}", whereabouts(&database.target.config))))
             }
             done => done.map(|()| database),
         }
@@ -79,14 +85,14 @@ impl Database {
 
     /// Opens the pool without asking the server, which may come later.
     pub fn lazy(config: DbConfig) -> DbResult<Self> {
-        parse(&config.url)?;
-        parse(config.direct())?;
+        let target = Arc::new(Target::parse(&config.url)?);
+        let direct = Arc::new(Target::parse(config.direct())?);
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
-        let session = (config.application_name.clone(), config.statement_timeout);
-        manager.custom_setup = Box::new(move |url| {
-            let (url, (name, patience)) = (url.to_owned(), session.clone());
-            async move { establish(&url, &name, patience).await }.boxed()
+        let session = (target.clone(), config.application_name.clone(), config.statement_timeout);
+        manager.custom_setup = Box::new(move |_| {
+            let (target, name, patience) = session.clone();
+            async move { establish(&target, &name, patience).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config(config.url.clone(), manager);
         let pool = Pool::builder(manager)
@@ -95,7 +101,7 @@ impl Database {
             .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|e| DbError::Unavailable(e.to_string()))?;
-        Ok(Self { pool, config: Arc::new(config) })
+        Ok(Self { pool, config: Arc::new(config), target, direct })
     }
 
     /// A connection from the pool; waits at most two seconds.
@@ -110,15 +116,13 @@ impl Database {
     /// A connection of one's own, outside the pool and past any pooler, for LISTEN.
     pub async fn dedicated(&self) -> DbResult<AsyncPgConnection> {
         let DbConfig { application_name, statement_timeout, .. } = &*self.config;
-        in_time(establish(self.config.direct(), application_name, *statement_timeout)).await
+        in_time(establish(&self.direct, application_name, *statement_timeout)).await
     }
 
     /// As [`Self::dedicated`], without diesel, for the log's writers. It ends with the client.
     pub(crate) async fn client(&self) -> DbResult<Client> {
         let DbConfig { application_name, statement_timeout, .. } = &*self.config;
-        let (client, connection) = in_time(session(self.config.direct(), application_name, *statement_timeout)).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        in_time(bare(&self.direct, application_name, *statement_timeout)).await
     }
 
     /// Asks the server for a sign of life.
@@ -164,26 +168,51 @@ async fn in_time<T>(connecting: impl Future<Output = ConnectionResult<T>>) -> Db
     }
 }
 
+/// A connection for diesel, set up.
 async fn establish(
-    url: &str,
+    target: &Target,
     application_name: &str,
     statement_timeout: Duration,
 ) -> ConnectionResult<AsyncPgConnection> {
-    let (client, connection) = session(url, application_name, statement_timeout).await?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+    let config = of_session(target, application_name);
+    match &target.tls {
+        None => {
+            let (client, connection) = begin(config.connect(NoTls).await.map_err(bad)?, statement_timeout).await?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+        Some(tls) => {
+            let (client, connection) = begin(config.connect(tls.clone()).await.map_err(bad)?, statement_timeout).await?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+    }
 }
 
-/// Connects and sets the session up.
-async fn session(
-    url: &str,
-    application_name: &str,
-    statement_timeout: Duration,
-) -> ConnectionResult<(Client, Connection<Socket, NoTlsStream>)> {
-    let bad = |e: tokio_postgres::Error| ConnectionError::BadConnection(message(&e));
-    let mut config = parse(url).map_err(|e| ConnectionError::InvalidConnectionUrl(e.to_string()))?;
+/// A connection without diesel, set up and driven until its client is dropped.
+async fn bare(target: &Target, application_name: &str, statement_timeout: Duration) -> ConnectionResult<Client> {
+    let config = of_session(target, application_name);
+    match &target.tls {
+        None => begin(config.connect(NoTls).await.map_err(bad)?, statement_timeout).await.map(driven),
+        Some(tls) => begin(config.connect(tls.clone()).await.map_err(bad)?, statement_timeout).await.map(driven),
+    }
+}
+
+fn driven<S: TlsStream + Unpin + Send + 'static>((client, connection): (Client, Connection<Socket, S>)) -> Client {
+    tokio::spawn(connection);
+    client
+}
+
+fn of_session(target: &Target, application_name: &str) -> tokio_postgres::Config {
+    let mut config = target.config.clone();
     config.application_name(application_name).connect_timeout(CHECKOUT).keepalives_idle(Duration::from_secs(30));
     config.tcp_user_timeout(Duration::from_secs(30));
-    let (client, connection) = config.connect(NoTls).await.map_err(bad)?;
+    config
+}
+
+/// Makes the session what [`SESSION`] says.
+async fn begin<S: TlsStream + Unpin + Send + 'static>(
+    (client, mut connection): (Client, Connection<Socket, S>),
+    statement_timeout: Duration,
+) -> ConnectionResult<(Client, Connection<Socket, S>)> {
     let session = async {
         let _ = client.simple_query("SET lc_messages = 'C'").await;
         client.batch_execute(&format!("SET statement_timeout = {}; {SESSION}", statement_timeout.as_millis())).await?;
@@ -199,7 +228,6 @@ async fn session(
         Ok(())
     };
     // The connection must be driven while the session is set up; whoever gets it drives it afterwards.
-    let mut connection = connection;
     {
         let session = std::pin::pin!(session);
         match futures_util::future::select(session, &mut connection).await {
@@ -212,64 +240,26 @@ async fn session(
     Ok((client, connection))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn bad(error: tokio_postgres::Error) -> ConnectionError {
+    ConnectionError::BadConnection(message(&error))
+}
+
 /// A connection with the rights of the login in `url`, without any of our settings. The error says where the server
 /// is and what is wrong with it.
-pub(crate) async fn plain(url: &str) -> Result<AsyncPgConnection, String> {
-    let mut config = parse(url).map_err(|e| e.to_string())?;
+pub(crate) async fn plain(url: &str) -> DbResult<AsyncPgConnection> {
+    let Target { mut config, tls } = Target::parse(url)?;
     config.connect_timeout(PLAIN);
-    let connected = config.connect(NoTls).await.map_err(|e| format!("{}: {}", whereabouts(url), message(&e)));
-    let (client, connection) = connected?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await.map_err(|e| e.to_string())
-}
-
-/// The server and database that `url` names, as `host:port/database`; never the login.
-fn whereabouts(url: &str) -> String {
-    let Ok(config) = parse(url) else { return String::new() };
-    let hosts = config.get_hosts().iter().enumerate().map(|(i, host)| {
-        let port = config.get_ports().get(i).or(config.get_ports().first()).copied().unwrap_or(5432);
-        match host {
-            Host::Tcp(name) => format!("{name}:{port}"),
-            Host::Unix(folder) => format!("{}:{port}", folder.display()),
-        }
-    });
-    let hosts: Vec<String> = hosts.collect();
-    format!("{}/{}", hosts.join(","), config.get_dbname().or(config.get_user()).unwrap_or_default())
-}
-
-fn parse(url: &str) -> DbResult<tokio_postgres::Config> {
-    url.parse().map_err(|e: tokio_postgres::Error| {
-        // The error quotes at most a parameter's name, never the URL with its password.
-        let refusal =
-            mesh_six_core::ApiError::validation("DATABASE_URL", format!("not a PostgreSQL URL: {}", message(&e)));
-        DbError::Refused(refusal)
-    })
-}
-
-fn message(error: &tokio_postgres::Error) -> String {
-    error.as_db_error().map_or_else(|| innermost(error), |db| db.message().to_owned())
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut inner = error;
-    while let Some(source) = inner.source() {
-        inner = source;
+    let away = |e: tokio_postgres::Error| DbError::Unavailable(format!("{}: {}", whereabouts(&config), message(&e)));
+    match tls {
+        None => hand_over(config.connect(NoTls).await.map_err(away)?).await,
+        Some(tls) => hand_over(config.connect(tls).await.map_err(away)?).await,
     }
-    inner.to_string()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::whereabouts;
-
-    #[test]
-    fn the_whereabouts_hold_no_login() {
-        for (url, says) in [
-            ("postgres://u:secret@db.example:6543/mesh", "db.example:6543/mesh"),
-            ("postgres://u:secret@h", "h:5432/u"),
-            ("postgres://u@h1:1,h2:2/mesh", "h1:1,h2:2/mesh"),
-            ("postgres://u@%2Fvar%2Frun/mesh", "/var/run:5432/mesh"),
-        ] {
-            assert_eq!(whereabouts(url), says);
-        }
-    }
+async fn hand_over<S: TlsStream + Unpin + Send + 'static>(
+    (client, connection): (tokio_postgres::Client, Connection<Socket, S>),
+) -> DbResult<AsyncPgConnection> {
+    let handed = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+    handed.map_err(|e| DbError::Unavailable(e.to_string()))
 }

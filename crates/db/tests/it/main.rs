@@ -13,4 +13,5 @@ mod retention;
 mod schema;
 mod seals;
 mod stats;
+mod tls;
 mod transfer;
