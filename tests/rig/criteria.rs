@@ -79,7 +79,7 @@ async fn m1_2_a_request_has_exactly_one_result_and_a_failing_model_a_failed_one(
 
 /// The events of a task with this type, once there are so many.
 async fn events(rig: &Rig, task: &str, kind: &str, at_least: usize) -> Vec<Value> {
-    let url = format!("{}/api/v1/events?taskId={task}&type={kind}", rig.url("event-logger"));
+    let url = format!("{}/api/v1/events?taskId={task}&eventType={kind}", rig.url("event-logger"));
     wait_for(SOON, async || {
         let page: Value = http().get(&url).send().await.ok()?.json().await.ok()?;
         let events = page["events"].as_array()?.clone();

@@ -6,6 +6,8 @@
 mod by_hand;
 mod criteria;
 mod observed;
+mod outage;
+mod recovery;
 mod start;
 mod support;
 mod traces;

@@ -44,3 +44,10 @@ pub(crate) async fn finished(url: &str, task_id: &str) -> Value {
     })
     .await
 }
+
+/// A connection to the rig's database as its owner.
+pub(crate) async fn sql(rig: &Rig) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(rig.owner_url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
