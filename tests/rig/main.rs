@@ -8,6 +8,7 @@ mod criteria;
 mod observed;
 mod outage;
 mod recovery;
+mod soak;
 mod start;
 mod support;
 mod traces;

@@ -8,6 +8,7 @@ mod packages;
 mod program;
 mod rig;
 mod snapshots;
+mod soak;
 mod steps;
 mod test;
 mod tools;
@@ -35,6 +36,10 @@ Usage: cargo xtask <command>
       down                    ends everything, also what an earlier rig has left over
       env                     prints addresses and secrets for a shell's eval
       dapr-yaml               writes dapr.yaml from services.toml
+  soak [options]          the same under load while everything in it fails at random; ends with a table of what must hold
+      --minutes N             the time with faults, from 2 (default 20); 0: only what is measured without any
+      --seed S                the same seed gives the same plan of faults
+      --json                  the table as JSON
   images                  builds the program as it is shipped, runs a container of each service, prints what it measured
   tools                   sets up what the tests of images and manifests need
 
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Some("up") => up::run(args.collect()),
         Some("test") => test::Options::parse(args).and_then(|options| test::run(&options)),
         Some("rig") => rig::run(&args.collect::<Vec<_>>()),
+        Some("soak") => soak::run(&args.collect::<Vec<_>>()),
         Some("images") => test::images(),
         Some("tools") => tools::ensure_all(),
         Some("help" | "--help" | "-h") => {

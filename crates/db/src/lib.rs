@@ -1,5 +1,6 @@
 //! PostgreSQL: the pool, the schema, the event log and the units of work. Only this crate knows diesel.
 
+mod checkout;
 pub mod clock;
 pub mod contents;
 pub mod dead_letters;

@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use tokio_postgres::{Client, Connection, NoTls, Socket, tls::TlsStream};
 
 use crate::{
+    checkout::{Gate, checkout},
     error::{DbError, DbResult, innermost, message},
     target::{Target, whereabouts},
 };
@@ -89,10 +90,11 @@ impl Database {
         let direct = Arc::new(Target::parse(config.direct())?);
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
-        let session = (target.clone(), config.application_name.clone(), config.statement_timeout);
+        let (session, gate) =
+            ((target.clone(), config.application_name.clone(), config.statement_timeout), Gate::new());
         manager.custom_setup = Box::new(move |_| {
-            let (target, name, patience) = session.clone();
-            async move { establish(&target, &name, patience).await }.boxed()
+            let ((target, name, patience), gate) = (session.clone(), gate.clone());
+            async move { gate.pass(establish(&target, &name, patience)).await }.boxed()
         });
         let manager = AsyncDieselConnectionManager::new_with_config(config.url.clone(), manager);
         let pool = Pool::builder(manager)
@@ -106,11 +108,7 @@ impl Database {
 
     /// A connection from the pool; waits at most two seconds.
     pub async fn conn(&self) -> DbResult<Conn> {
-        match tokio::time::timeout(CHECKOUT, self.pool.get()).await {
-            Ok(Ok(conn)) => Ok(conn),
-            Ok(Err(error)) => Err(DbError::Unavailable(innermost(&error))),
-            Err(_) => Err(DbError::Unavailable(format!("no connection within {} s", CHECKOUT.as_secs()))),
-        }
+        checkout(&self.pool, CHECKOUT).await
     }
 
     /// A connection of one's own, outside the pool and past any pooler, for LISTEN.

@@ -12,6 +12,7 @@ mod otlp;
 mod prometheus;
 pub mod rig;
 mod server;
+pub mod soak;
 mod source;
 mod standby;
 mod stub_model;

@@ -1,6 +1,7 @@
 //! The database crate against real PostgreSQL.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on must fail")]
 
+mod checkout;
 mod contents;
 mod events;
 mod faults;

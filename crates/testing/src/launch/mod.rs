@@ -1,6 +1,7 @@
 //! Launchers of real servers: each on a port of its own, with its data and its log in a folder, ended when it is dropped
 //! and when we are killed.
 
+mod amqp;
 mod components;
 mod daprd;
 mod http;
@@ -12,6 +13,7 @@ mod rabbitmq;
 mod redis;
 
 pub use self::{
+    amqp::{AmqpPublisher, Witness, queue_length},
     components::{Rendered, Surroundings, render},
     daprd::{Daprd, DaprdConfig, DaprdPorts},
     http::status,
