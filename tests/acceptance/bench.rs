@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::mesh::{command, data_folder};
 
 /// How long a bench may take to begin or to stop; machines are noisy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[test]
 fn a_bench_tells_its_figure_and_leaves_nothing_behind() {

@@ -53,7 +53,7 @@ async fn m1_12_one_trace_over_services_and_sidecars() {
     let whole = |trace: &Trace| OURS.is_whole(trace) && sidecars_are_in(trace);
     let trace = receiver.wait_for_trace(caller, SOON, whole).await;
     assert_eq!(trace.roots()[0].parent_id, span, "the caller's own span is above ours\n{trace}");
-    let services: BTreeSet<&str> = trace.spans.iter().map(|span| span.service()).collect();
+    let services: BTreeSet<&str> = trace.spans.iter().map(mesh_six_testing::ReceivedSpan::service).collect();
     assert_eq!(services, BTreeSet::from(["event-logger", "orchestrator", "simple-agent"]), "\n{trace}");
     let instances: BTreeSet<&str> =
         trace.spans.iter().filter_map(|span| span.resource.get("service.instance.id")).map(String::as_str).collect();

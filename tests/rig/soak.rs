@@ -17,6 +17,6 @@ async fn nothing_accepted_is_lost_or_done_twice_while_each_part_is_killed() {
         artefacts: Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/soak/test")),
         ..Settings::of_minutes(env!("CARGO_BIN_EXE_mesh-six"), 1, soak::WHOLE)
     };
-    let report = soak::run(&settings, &Progress::new(true)).await.unwrap_or_else(|error| panic!("{error:#}"));
+    let report = Box::pin(soak::run(&settings, &Progress::new(true))).await.unwrap_or_else(|error| panic!("{error:#}"));
     assert!(report.holds(), "{report}");
 }

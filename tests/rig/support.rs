@@ -9,7 +9,7 @@ use mesh_six_testing::{
 use serde_json::{Value, json};
 
 /// How long something may take that takes a moment on a machine that has nothing else to do.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// The servers and one of each built service.
 pub(crate) fn all() -> RigSpec {

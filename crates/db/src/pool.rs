@@ -179,7 +179,8 @@ async fn establish(
             AsyncPgConnection::try_from_client_and_connection(client, connection).await
         }
         Some(tls) => {
-            let (client, connection) = begin(config.connect(tls.clone()).await.map_err(bad)?, statement_timeout).await?;
+            let (client, connection) =
+                begin(config.connect(tls.clone()).await.map_err(bad)?, statement_timeout).await?;
             AsyncPgConnection::try_from_client_and_connection(client, connection).await
         }
     }

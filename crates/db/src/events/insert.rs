@@ -144,7 +144,7 @@ fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>, now: DateTime<Utc>
 }
 
 /// Notes one key.
-fn one_key<'a>(statement: Statement<'a, Returned>, key: EventKey, id: Uuid) -> Statement<'a, Returned> {
+fn one_key(statement: Statement<'_, Returned>, key: EventKey, id: Uuid) -> Statement<'_, Returned> {
     statement
         .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) VALUES (")
         .bind(Value::Int(key.bucket))

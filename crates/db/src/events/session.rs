@@ -73,13 +73,12 @@ impl Session {
     /// The rows of a statement, which is prepared when it comes for the first time.
     pub(crate) async fn rows<R>(&mut self, statement: &Statement<'_, R>) -> Result<Vec<Row>, Error> {
         let (text, values) = statement.parts();
-        let prepared = match self.prepared.get(&text) {
-            Some(prepared) => prepared.clone(),
-            None => {
-                let types: Vec<Type> = values.iter().map(|value| value.kind()).collect();
-                let prepared = self.client.prepare_typed(&text, &types).await?;
-                self.prepared.entry(text).or_insert(prepared).clone()
-            }
+        let prepared = if let Some(prepared) = self.prepared.get(&text) {
+            prepared.clone()
+        } else {
+            let types: Vec<Type> = values.iter().map(|value| value.kind()).collect();
+            let prepared = self.client.prepare_typed(&text, &types).await?;
+            self.prepared.entry(text).or_insert(prepared).clone()
         };
         let values: Vec<&(dyn ToSql + Sync)> = values.into_iter().map(|value| value as _).collect();
         self.client.query(&prepared, &values).await

@@ -73,7 +73,7 @@ pub(super) fn suspects(rows: &[&Entry], now: DateTime<Utc>) -> BTreeSet<Uuid> {
 
 /// Goes on, after WITH, with the part of a statement that notes those of `suspects` whose month is not that of the
 /// transaction.
-pub(super) fn note<'a, Row>(query: Statement<'a, Row>, suspects: BTreeSet<Uuid>) -> Statement<'a, Row> {
+pub(super) fn note<Row>(query: Statement<'_, Row>, suspects: BTreeSet<Uuid>) -> Statement<'_, Row> {
     let query =
         query.sql("strays AS (INSERT INTO mesh_six_event_strays (id, month) SELECT s.id, m.number FROM unnest(");
     query.bind(Value::Ids(suspects.into_iter().collect())).sql(

@@ -72,9 +72,9 @@ impl Export {
 
     /// The next events, in order; none at the end.
     pub async fn next_page(&mut self) -> DbResult<Vec<StoredEvent>> {
-        let mut conn = self.db.conn().await?;
+        let conn = self.db.conn().await?;
         let query = self.within(Statement::new(SELECT)).sql(" ORDER BY txid, seq LIMIT ").bind(Value::Long(PAGE));
-        let events = load(&mut conn, query).await?;
+        let events = load(&conn, query).await?;
         if let Some(last) = events.last() {
             self.at = last.position;
         }

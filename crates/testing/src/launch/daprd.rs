@@ -90,13 +90,13 @@ impl Daprd {
     /// A running sidecar that can publish and reach its stores. Whether it has found the app is another question:
     /// [`Self::wait_subscribed`].
     pub async fn start(config: DaprdConfig) -> Result<Self> {
-        let mut daprd = Self::prepare(config)?;
+        let mut daprd = Self::prepare(&config)?;
         daprd.restart().await?;
         Ok(daprd)
     }
 
     /// One that does not run yet.
-    pub fn prepare(config: DaprdConfig) -> Result<Self> {
+    pub fn prepare(config: &DaprdConfig) -> Result<Self> {
         let program = Path::new(PROGRAM);
         if !program.exists() {
             bail!("daprd is missing in target/tools: set it up with `cargo xtask tools`");

@@ -150,7 +150,7 @@ fn daprd(
         also: vec![(spec.app_id.clone(), spec.service.clone())],
     };
     let rendered = render(&surroundings, folder)?;
-    Daprd::prepare(DaprdConfig {
+    Daprd::prepare(&DaprdConfig {
         name: format!("{}.daprd", spec.name),
         app_port: Some(port),
         configuration: Some(rendered.configuration),

@@ -26,8 +26,8 @@ pub(super) async fn serve(urls: &BTreeMap<String, String>) -> Result<u16> {
         routes()?.into_iter().filter_map(|(path, service)| Some((path, urls.get(&service)?.clone()))).collect();
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port for the front door")?;
     let port = listener.local_addr()?.port();
-    let router = Router::new().fallback(pass).with_state(Arc::new(routes));
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let app = Router::new().fallback(pass).with_state(Arc::new(routes));
+    tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(port)
 }
 

@@ -61,7 +61,7 @@ fn member(pid: i32, folder: &Path) -> Option<Member> {
 /// `rabbitmq (process 12), redis (process 13)`, without the shells that only watch, unless there is nothing else.
 pub(crate) fn named(members: &[Member]) -> String {
     let watches = |member: &&Member| member.name.ends_with("watcher") || member.name == "sh";
-    let (watchers, others): (Vec<_>, Vec<_>) = members.iter().partition(watches);
-    let shown = if others.is_empty() { watchers } else { others };
+    let (only_watch, others): (Vec<_>, Vec<_>) = members.iter().partition(watches);
+    let shown = if others.is_empty() { only_watch } else { others };
     shown.iter().map(|member| format!("{} (process {})", member.name, member.pid)).collect::<Vec<_>>().join(", ")
 }
