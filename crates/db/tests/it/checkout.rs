@@ -19,7 +19,7 @@ async fn a_connection_that_comes_too_late_for_its_caller_is_there_for_the_next()
     let link = Link::start(server).await.unwrap();
     let db = Database::lazy(DbConfig::new(format!("{login}@{}/{database}", link.address()), "test")).unwrap();
     link.set(Flow::Silent);
-    let error = db.conn().await.unwrap_err();
+    let error = db.conn().await.err().unwrap();
     assert!(matches!(error, DbError::Unavailable(_)), "{error}");
     assert_eq!(db.usage(), (1, 1), "the connection is still being made");
     link.set(Flow::Through);
