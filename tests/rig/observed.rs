@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use mesh_six_testing::{OtlpReceiver, Prometheus, StubModel, TaskTrace, Trace, is_of_sidecar, rig::RigSpec};
+use mesh_six_testing::{
+    OtlpReceiver, Prometheus, ReceivedSpan, StubModel, TaskTrace, Trace, is_of_sidecar, rig::RigSpec,
+};
 use serde_json::{Value, json};
 
 use crate::support::{SOON, all, finished, http, start, submit};
@@ -25,10 +27,9 @@ fn sidecars_are_in(trace: &Trace) -> bool {
         let below_ours = |parent: &str| ours.iter().any(|span| span.span_id == parent);
         let published = of_a_sidecar(from).any(|span| span.name != delivery && below_ours(&span.parent_id));
         let delivered = of_a_sidecar(to).any(|span| {
-            let handled = trace.spans.iter().filter(|child| child.parent_id == span.span_id && !is_of_sidecar(child));
-            span.name == delivery
-                && below_ours(&span.parent_id)
-                && handled.into_iter().any(|child| child.service() == to)
+            let mut below = trace.spans.iter().filter(|child| child.parent_id == span.span_id);
+            let handled = below.any(|child| !is_of_sidecar(child) && child.service() == to);
+            span.name == delivery && below_ours(&span.parent_id) && handled
         });
         published && delivered
     })
@@ -53,7 +54,7 @@ async fn m1_12_one_trace_over_services_and_sidecars() {
     let whole = |trace: &Trace| OURS.is_whole(trace) && sidecars_are_in(trace);
     let trace = receiver.wait_for_trace(caller, SOON, whole).await;
     assert_eq!(trace.roots()[0].parent_id, span, "the caller's own span is above ours\n{trace}");
-    let services: BTreeSet<&str> = trace.spans.iter().map(mesh_six_testing::ReceivedSpan::service).collect();
+    let services: BTreeSet<&str> = trace.spans.iter().map(ReceivedSpan::service).collect();
     assert_eq!(services, BTreeSet::from(["event-logger", "orchestrator", "simple-agent"]), "\n{trace}");
     let instances: BTreeSet<&str> =
         trace.spans.iter().filter_map(|span| span.resource.get("service.instance.id")).map(String::as_str).collect();

@@ -26,6 +26,18 @@ async fn tables(client: &Client) -> Vec<String> {
     client.query(query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
+/// Of two with one version the second would be taken for done.
+#[test]
+fn m1_10_each_migration_has_a_version_of_its_own() {
+    let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations")).unwrap();
+    let mut versions: Vec<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    versions.iter_mut().for_each(|name| name.truncate(name.find('_').unwrap()));
+    let count = versions.len();
+    versions.sort();
+    versions.dedup();
+    assert_eq!(versions.len(), count, "{versions:?}");
+}
+
 #[tokio::test]
 async fn m1_10_an_empty_database_comes_to_the_newest_schema_and_a_second_run_changes_nothing() {
     let database = TestDatabase::new().await;

@@ -138,6 +138,7 @@ impl Plan {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::collections::BTreeMap;
 

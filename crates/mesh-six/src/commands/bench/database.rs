@@ -17,8 +17,17 @@ use crate::exit::Exit;
 /// Where the bench is at work.
 pub(super) struct Ground {
     url: String,
-    private: Option<(PostgresServer, PathBuf)>,
+    private: Option<(PostgresServer, Folder)>,
     made: Mutex<Vec<String>>,
+}
+
+/// Removed with this value, so also when the bench is interrupted while its server starts.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Ground {
@@ -55,7 +64,7 @@ impl Ground {
         if let Some((mut server, folder)) = self.private {
             server.stop().await;
             drop(server);
-            return match std::fs::remove_dir_all(&folder) {
+            return match std::fs::remove_dir_all(&folder.0) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
                 _ => Ok(()),
             };
@@ -80,8 +89,8 @@ pub(super) async fn connect(url: &str) -> anyhow::Result<Client> {
 
 /// A server with the settings of a small real one: durable in every commit, and with room for the WAL of a run, so
 /// that no checkpoint falls into one side of a comparison.
-async fn start() -> anyhow::Result<(PostgresServer, PathBuf)> {
-    let folder = std::env::temp_dir().join(format!("mesh-six-bench-{}", new_id().simple()));
+async fn start() -> anyhow::Result<(PostgresServer, Folder)> {
+    let folder = Folder(std::env::temp_dir().join(format!("mesh-six-bench-{}", new_id().simple())));
     let settings = [
         ("fsync", "on"),
         ("synchronous_commit", "on"),
@@ -91,7 +100,7 @@ async fn start() -> anyhow::Result<(PostgresServer, PathBuf)> {
         ("max_connections", "200"),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-    let config = ServerConfig { settings, throwaway: true, ..ServerConfig::new(&folder) };
+    let config = ServerConfig { settings, throwaway: true, ..ServerConfig::new(&folder.0) };
     Ok((PostgresServer::start(config).await?, folder))
 }
 
