@@ -11,7 +11,10 @@ use mesh_six_core::{
     ApiError, Event, StoredEvent,
     event::{EventFilter, Position},
 };
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -242,6 +245,10 @@ impl EventLog {
         self.inner.ended.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        // Others may hold this log still, but it needs no connection any more.
+        if let Ok(mut lone) = timeout(CLOSE_PATIENCE, self.inner.lone.lock()).await {
+            lone.rest();
+        }
     }
 
     async fn now(&self) -> DbResult<DateTime<Utc>> {

@@ -30,8 +30,8 @@ async fn tables(client: &Client) -> Vec<String> {
 #[test]
 fn m1_10_each_migration_has_a_version_of_its_own() {
     let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations")).unwrap();
-    let mut versions: Vec<String> = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    versions.iter_mut().for_each(|name| name.truncate(name.find('_').unwrap()));
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut versions: Vec<String> = names.map(|name| name.split('_').next().unwrap().to_owned()).collect();
     let count = versions.len();
     versions.sort();
     versions.dedup();
