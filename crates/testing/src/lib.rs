@@ -5,6 +5,7 @@
 mod container;
 mod cutting;
 mod database;
+mod folder;
 mod http;
 pub mod launch;
 mod mosquitto;
@@ -25,10 +26,11 @@ pub use self::{
     container::start as start_container,
     cutting::CuttingProxy,
     database::TestDatabase,
+    folder::temporary_folder,
     mosquitto::{Heard, Listener, Mosquitto},
     otlp::{OtlpReceiver, ReceivedSpan, Trace},
     prometheus::{Prometheus, Sample},
-    server::{TestServer, temporary_folder},
+    server::TestServer,
     source::SHARED_SETTINGS,
     stub_model::{Call, Reply, StubModel, ToolRequest},
     task_trace::{TaskTrace, is_of_sidecar},

@@ -1,8 +1,5 @@
 //! A server of one's own, for tests that stop it, kill it, or look at its horizon.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt};
-
-use anyhow::Context;
 use mesh_six_db::{
     Database,
     server::{PostgresServer, ServerConfig},
@@ -10,7 +7,7 @@ use mesh_six_db::{
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
-use crate::{database::database, template::connect};
+use crate::{database::database, folder::temporary_folder, template::connect};
 
 /// A private server with one migrated database, on a port that it keeps across restarts. It always comes from the
 /// PostgreSQL of this machine. Nothing else runs on it.
@@ -84,11 +81,4 @@ impl TestServer {
             panic!("PostgreSQL did not start again in {}: {error}", self.folder.path().display());
         }
     }
-}
-
-/// A folder that PostgreSQL's user can pass through.
-pub fn temporary_folder() -> anyhow::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix("mesh-six-test-").permissions(Permissions::from_mode(0o711));
-    builder.tempdir().context("cannot make a temporary folder")
 }

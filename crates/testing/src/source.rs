@@ -5,7 +5,7 @@ use std::{env, io::Write, sync::OnceLock};
 use anyhow::Context;
 use mesh_six_db::server::{PostgresServer, ServerConfig};
 
-use crate::{container, server::temporary_folder, template::Template, url};
+use crate::{container, folder::temporary_folder, template::Template, url};
 
 /// Settings of a server that many tests share: room for all of them, and no syncing of data that nobody keeps.
 pub const SHARED_SETTINGS: [(&str, &str); 3] =

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use mesh_six_db::server::{Binaries, PostgresServer, ServerConfig};
 
-use crate::{TestServer, server::temporary_folder, url, wait_until};
+use crate::{TestServer, folder::temporary_folder, url, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 

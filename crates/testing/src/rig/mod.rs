@@ -34,8 +34,8 @@ pub use self::{
     spec::{InstanceSpec, RigSpec, ServerPorts},
 };
 use crate::{
+    folder::temporary_folder,
     launch::{DaprdPorts, RabbitMq, RabbitMqConfig, Redis, RedisConfig, secret},
-    server::temporary_folder,
 };
 
 /// A running rig. Dropping it kills what runs; [`Rig::shut_down`] ends it in order.
