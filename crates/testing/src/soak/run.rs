@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     StubModel,
+    folder::temporary_folder,
     launch::{Daprd, DaprdConfig, Surroundings, Witness, render},
     rig::{InstanceSpec, POSTGRESQL, RABBITMQ, REDIS, Rig, RigSpec, Way},
-    server::temporary_folder,
     template::connect,
 };
 
