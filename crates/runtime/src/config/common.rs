@@ -1,12 +1,21 @@
 //! What every service reads from its environment.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crate::{
     env::{ConfigError, Env, parsed, switch},
     secret::Secret,
     telemetry::TelemetryConfig,
 };
+
+/// How long an agent's requests in flight may go on after SIGTERM, where `DRAIN_SECONDS` says nothing.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(20);
+/// The longest that it may be: as long as an attempt may take.
+const MAX_DRAIN_SECONDS: u64 = 900;
+const DRAIN_WANTED: &str = "a whole number of seconds from 0 to 900";
 
 /// Where the database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +47,8 @@ pub struct CommonConfig {
     pub dapr_api_token: Option<Secret>,
     /// The database, if there is one.
     pub database: Option<DatabaseUrls>,
+    /// `DRAIN_SECONDS`, default 20: how long an agent's requests in flight may go on after SIGTERM.
+    pub drain: Duration,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
 }
@@ -58,6 +69,10 @@ impl CommonConfig {
         if !dapr_host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) {
             return Err(ConfigError::new("DAPR_HOST", format!("is `{dapr_host}`, but must be a host name or address")));
         }
+        let drain: u64 = parsed(env, "DRAIN_SECONDS", DEFAULT_DRAIN.as_secs(), DRAIN_WANTED)?;
+        if drain > MAX_DRAIN_SECONDS {
+            return Err(ConfigError::new("DRAIN_SECONDS", format!("is `{drain}`, but must be {DRAIN_WANTED}")));
+        }
         Ok(Self {
             agent_id,
             agent_name: env.get("AGENT_NAME"),
@@ -68,6 +83,7 @@ impl CommonConfig {
             app_api_token: secret(env, "APP_API_TOKEN"),
             dapr_api_token: secret(env, "DAPR_API_TOKEN"),
             database: database(env)?,
+            drain: Duration::from_secs(drain),
             telemetry: TelemetryConfig::from_env(env)?,
         })
     }
