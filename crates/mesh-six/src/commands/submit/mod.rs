@@ -5,7 +5,7 @@ pub(crate) mod wait;
 
 use std::process::ExitCode;
 
-use mesh_six_core::task::TaskStatus;
+use mesh_six_core::{malformed, task::TaskStatus};
 use owo_colors::OwoColorize;
 use serde_json::{Map, Value, json};
 
@@ -81,14 +81,6 @@ fn body(args: &SubmitArgs, payload: &Map<String, Value>) -> Value {
         body["userId"] = json!(user);
     }
     body
-}
-
-/// What is wrong with JSON, and where.
-fn malformed(error: &serde_json::Error) -> String {
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let told = error.to_string();
-    let what = if error.is_eof() { "it ends too early" } else { told.strip_suffix(&place).unwrap_or(&told) };
-    format!("{what}, at line {}, column {}", error.line(), error.column())
 }
 
 /// 0 if the task was completed, else 1.
