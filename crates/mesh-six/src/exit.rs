@@ -75,7 +75,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return report_json(code, told);
     }
     let field = told.field.map(|field| format!("{field}: ")).unwrap_or_default();
-    let text = format!("{field}{}", told.message).replace('\n', " ");
+    let text = crate::output::plain(&format!("{field}{}", told.message).replace('\n', " "));
     anstream::eprintln!("{} {text}", owo_colors::OwoColorize::red(&"error:"));
     ExitCode::from(code)
 }

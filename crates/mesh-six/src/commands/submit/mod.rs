@@ -45,11 +45,12 @@ pub(crate) async fn run(args: SubmitArgs) -> anyhow::Result<ExitCode> {
 
 fn print(task: &TaskView) -> anyhow::Result<()> {
     if let Some(answer) = task.answer() {
-        output::print_line(&answer)?;
+        // A model's words.
+        output::print_line(&output::plain_lines(&answer))?;
         output::print_line("")?;
     }
     if let Some(error) = &task.error {
-        let line = format!("{} {}: {}", task.status.as_str().red(), error.error_type, error.message);
+        let line = format!("{} {}: {}", task.status.as_str().red(), error.error_type, output::plain(&error.message));
         output::print_line(&line)?;
     } else if task.status == TaskStatus::Cancelled {
         output::print_line(&"cancelled".yellow().to_string())?;
