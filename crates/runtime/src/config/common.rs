@@ -69,10 +69,6 @@ impl CommonConfig {
         if !dapr_host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b)) {
             return Err(ConfigError::new("DAPR_HOST", format!("is `{dapr_host}`, but must be a host name or address")));
         }
-        let drain: u64 = parsed(env, "DRAIN_SECONDS", DEFAULT_DRAIN.as_secs(), DRAIN_WANTED)?;
-        if drain > MAX_DRAIN_SECONDS {
-            return Err(ConfigError::new("DRAIN_SECONDS", format!("is `{drain}`, but must be {DRAIN_WANTED}")));
-        }
         Ok(Self {
             agent_id,
             agent_name: env.get("AGENT_NAME"),
@@ -83,7 +79,7 @@ impl CommonConfig {
             app_api_token: secret(env, "APP_API_TOKEN"),
             dapr_api_token: secret(env, "DAPR_API_TOKEN"),
             database: database(env)?,
-            drain: Duration::from_secs(drain),
+            drain: drain(env)?,
             telemetry: TelemetryConfig::from_env(env)?,
         })
     }
@@ -94,6 +90,15 @@ impl CommonConfig {
             .as_ref()
             .ok_or_else(|| ConfigError::new("DATABASE_URL", "is not set, but this service needs a PostgreSQL database"))
     }
+}
+
+/// `DRAIN_SECONDS`, for those who read nothing else of this.
+pub fn drain(env: &dyn Env) -> Result<Duration, ConfigError> {
+    let seconds: u64 = parsed(env, "DRAIN_SECONDS", DEFAULT_DRAIN.as_secs(), DRAIN_WANTED)?;
+    if seconds > MAX_DRAIN_SECONDS {
+        return Err(ConfigError::new("DRAIN_SECONDS", format!("is `{seconds}`, but must be {DRAIN_WANTED}")));
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 fn is_app_id(text: &str) -> bool {
