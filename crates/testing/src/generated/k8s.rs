@@ -34,8 +34,8 @@ pub fn with_services<'a>(list: &str, services: impl Iterator<Item = &'a str>) ->
         bail!("k8s/base/kustomization.yaml has no line {:?}", MARK.trim());
     };
     let after: String = rest.split_inclusive('\n').skip_while(|line| line.starts_with("  - ")).collect();
-    let named: String = services.map(|name| format!("  - {name}\n")).collect();
-    Ok(format!("{head}{MARK}{named}{after}"))
+    let named: Vec<String> = services.map(|name| format!("  - {name}\n")).collect();
+    Ok(format!("{head}{MARK}{}{after}", named.concat()))
 }
 
 #[cfg(test)]
