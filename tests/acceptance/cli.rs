@@ -1,5 +1,6 @@
 //! The command line without a mesh: help, usage, exit codes, one-line errors.
 
+use mesh_six_core::roster::SERVICES;
 use serde_json::{Value, json};
 
 use crate::mesh::command;
@@ -57,10 +58,12 @@ fn the_roster_is_complete() {
 
 #[test]
 fn a_service_that_is_not_built_says_so() {
-    let (code, out, err) = run(&["serve", "architect-agent"]);
-    assert_eq!((code, out.as_str()), (Some(2), ""));
-    assert!(err.contains("architect-agent") && err.contains("not built yet"), "{err}");
-    assert_eq!(err.lines().count(), 1);
+    for service in SERVICES.iter().filter(|service| !service.built) {
+        let (code, out, err) = run(&["serve", service.name]);
+        assert_eq!((code, out.as_str()), (Some(2), ""));
+        assert!(err.contains(service.name) && err.contains("not built yet"), "{err}");
+        assert_eq!(err.lines().count(), 1);
+    }
     let (code, _, err) = run(&["serve", "nobody"]);
     assert_eq!(code, Some(2));
     assert!(err.contains("nobody"), "{err}");

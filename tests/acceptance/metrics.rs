@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use mesh_six_core::metric::Metric;
+use mesh_six_core::{
+    metric::Metric,
+    roster::{Kind, SERVICES},
+};
 use mesh_six_testing::{Mosquitto, Prometheus, Reply, StubModel, TestDatabase, wait_until};
 use serde_json::json;
 
@@ -153,10 +156,12 @@ async fn m1_13_prometheus_reads_three_finished_tasks() {
     }
     let completed = r#"mesh_six_tasks_total{capability="general-query",outcome="completed",job="mesh-six"}"#;
     prometheus.wait_for(completed, 3.0, LONG).await;
+    let agents = SERVICES.iter().filter(|service| service.built && service.kind == Kind::Agent);
+    let agents = f64::from(u32::try_from(agents.count()).unwrap());
     for (query, value) in [
         (r#"sum(mesh_six_attempts_total{outcome="success"})"#, 3.0),
         (r#"sum(gen_ai_client_operation_duration_seconds_count{gen_ai_agent_name="simple-agent"})"#, 3.0),
-        (r#"mesh_six_agents{status="online"}"#, 1.0),
+        (r#"mesh_six_agents{status="online"}"#, agents),
         ("count(mesh_six_build_info) > bool 0", 1.0),
         (r#"up{job="mesh-six"}"#, 1.0),
     ] {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mesh_six_core::roster::{Kind, SERVICES};
 use mesh_six_testing::{Reply, StubModel, TestDatabase};
 use serde_json::Value;
 
@@ -47,7 +48,9 @@ async fn what_can_be_seen_passes_with_its_evidence_and_the_rest_says_why_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_hold_fails_and_what_was_not_seen_does_not_meet_a_requirement() {
     let database = TestDatabase::new().await;
-    let mesh = Mesh::start(&["--without", "simple-agent"], &[("DATABASE_URL", database.url())]);
+    let agents = SERVICES.iter().filter(|service| service.built && service.kind == Kind::Agent);
+    let without: Vec<&str> = agents.flat_map(|agent| ["--without", agent.name]).collect();
+    let mesh = Mesh::start(&without, &[("DATABASE_URL", database.url())]);
     let folder = data_folder();
     let elsewhere = folder.path().join("none").display().to_string();
     let output = mesh.run(&["verify", "M1.1", "M1.3", "M1.11", "--json", "--data-dir", &elsewhere]);

@@ -76,7 +76,7 @@ fn m1_8_every_built_service_has_its_objects() {
         let name = service.name;
         for kind in ["Deployment", "Service", "PodDisruptionBudget"] {
             if object(kind, name).is_none() {
-                problems.push(format!("{name} is built but has no {kind}: add the folder k8s/base/{name}"));
+                problems.push(format!("{name} is built but has no {kind}: run cargo xtask generate"));
             }
         }
         let Some(deployment) = object("Deployment", name) else { continue };

@@ -35,7 +35,7 @@ Usage: cargo xtask <command>
       logs [NAME] [--follow]  what a part says, or all
       down                    ends everything, also what an earlier rig has left over
       env                     prints addresses and secrets for a shell's eval
-      dapr-yaml               writes dapr.yaml from services.toml
+  generate                writes what is made from services.toml: dapr.yaml, the folders of new services in k8s/base
   soak [options]          the same under load while everything in it fails at random; ends with a table of what must hold
       --minutes N             the time with faults, from 2 (default 20); 0: only what is measured without any
       --seed S                the same seed gives the same plan of faults
@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Some("up") => up::run(args.collect()),
         Some("test") => test::Options::parse(args).and_then(|options| test::run(&options)),
         Some("rig") => rig::run(&args.collect::<Vec<_>>()),
+        Some("generate") => rig::generate(),
         Some("soak") => soak::run(&args.collect::<Vec<_>>()),
         Some("images") => test::images(),
         Some("tools") => tools::ensure_all(),

@@ -1,13 +1,8 @@
 //! `cargo xtask rig`, and the tests beside real Dapr.
 
-use std::{
-    fs,
-    os::unix::process::CommandExt,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{os::unix::process::CommandExt, path::PathBuf, process::Command};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{
     steps::{cargo, root, run as run_command, target_folder},
@@ -32,14 +27,17 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     }
     run_command(&mut cargo(&["build", "--quiet", "--package", "mesh-six-testing", "--bin", "rig"]))?;
     let mut rig = Command::new(program()?);
-    if args == ["dapr-yaml"] {
-        return write_dapr_yaml(&mut rig);
-    }
     rig.args(args);
     if starts {
         rig.arg("--program").arg(target_folder()?.join("debug/mesh-six"));
     }
     Err(rig.exec()).context("cannot run the rig")
+}
+
+/// Writes what is made from services.toml.
+pub(crate) fn generate() -> Result<()> {
+    run_command(&mut cargo(&["build", "--quiet", "--package", "mesh-six-testing", "--bin", "rig"]))?;
+    run_command(Command::new(program()?).arg("generate").arg(root()))
 }
 
 /// Each test that needs real sidecars. They have been built along with the others; asking cargo for them alone would
@@ -69,12 +67,4 @@ pub(crate) fn isolated(command: &Command) -> Result<Command> {
 
 fn program() -> Result<PathBuf> {
     Ok(target_folder()?.join("debug/rig"))
-}
-
-fn write_dapr_yaml(rig: &mut Command) -> Result<()> {
-    let made = rig.arg("dapr-yaml").stderr(Stdio::inherit()).output().context("cannot run the rig")?;
-    if !made.status.success() {
-        bail!("dapr.yaml could not be made");
-    }
-    fs::write(root().join("dapr.yaml"), made.stdout).context("cannot write dapr.yaml")
 }

@@ -6,6 +6,7 @@ mod container;
 mod cutting;
 mod database;
 mod folder;
+pub mod generated;
 mod http;
 pub mod launch;
 mod mosquitto;

@@ -3,14 +3,18 @@
 use std::{
     ffi::{OsStr, OsString},
     os::unix::process::CommandExt,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use mesh_six_testing::rig::{
-    Namespace, dapr_yaml,
-    hand::{self, HomeArgs, UpArgs},
+use mesh_six_testing::{
+    generated,
+    rig::{
+        Namespace,
+        hand::{self, HomeArgs, UpArgs},
+    },
 };
 
 #[derive(Parser)]
@@ -52,8 +56,11 @@ enum Rig {
         #[command(flatten)]
         home: HomeArgs,
     },
-    /// Prints dapr.yaml, made from services.toml
-    DaprYaml,
+    /// Writes what is made from services.toml
+    Generate {
+        /// The top of the repository
+        root: PathBuf,
+    },
     /// Runs a command in a network namespace as a rig has one
     Isolated {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -83,12 +90,23 @@ async fn run(command: Rig) -> Result<ExitCode> {
         Rig::Logs { home, parts, follow } => hand::logs(home, parts, follow).await?,
         Rig::Down { home } => hand::down(home).await?,
         Rig::Env { home } => hand::env(home)?,
-        Rig::DaprYaml => print!("{}", dapr_yaml::dapr_yaml()),
+        Rig::Generate { root } => generate(&root)?,
         Rig::Isolated { command } => isolated(&command)?,
         Rig::Supervise(args) => hand::supervise(args).await?,
         Rig::Inside(args) => hand::inside(args).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn generate(root: &Path) -> Result<()> {
+    let written = generated::write(root)?;
+    for file in &written {
+        println!("{}", file.display());
+    }
+    if written.is_empty() {
+        println!("everything that is made from services.toml is up to date");
+    }
+    Ok(())
 }
 
 /// Becomes the command.

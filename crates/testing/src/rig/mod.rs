@@ -4,7 +4,6 @@
 //! Everything listens on 127.0.0.1. Sidecars find each other by multicast, which the loopback device knows only where it
 //! was told so; `cargo xtask test` runs the tests with a rig in a network namespace that is made that way.
 
-pub mod dapr_yaml;
 pub mod hand;
 mod instance;
 mod namespace;

@@ -8,7 +8,7 @@ use mesh_six_core::roster;
 const SIDECAR: u16 = 100;
 
 const HEAD: &str = "\
-# Made from services.toml by `cargo xtask rig dapr-yaml`; a test compares.
+# Made from services.toml by `cargo xtask generate`; a test compares.
 # For the Dapr CLI, beside the servers of a rig:
 #   cargo build && cargo xtask rig up --servers
 #   eval \"$(cargo xtask rig env)\"     # DATABASE_URL, the tokens, and MESH_SIX_DAPR, where the components are
@@ -25,7 +25,7 @@ apps:
 ";
 
 /// The whole file.
-pub fn dapr_yaml() -> String {
+pub(super) fn dapr_yaml() -> String {
     let mut text = HEAD.to_owned();
     for service in roster::SERVICES.iter().filter(|service| service.built && service.has_sidecar()) {
         let (name, port) = (service.name, service.local_port);
@@ -50,7 +50,7 @@ mod tests {
     fn the_committed_file_is_up_to_date() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dapr.yaml");
         let committed = std::fs::read_to_string(file).unwrap();
-        assert_eq!(committed, dapr_yaml(), "make it anew with: cargo xtask rig dapr-yaml");
+        assert_eq!(committed, dapr_yaml(), "make it anew with: cargo xtask generate");
         let parsed: serde_json::Value = serde_saphyr::from_str(&committed).unwrap();
         let apps = parsed["apps"].as_array().unwrap();
         assert!(apps.len() >= 3 && apps.iter().all(|app| app["appPort"].is_u64()), "{parsed}");
