@@ -11,10 +11,12 @@
   pkgs.nix
   pkgs.openssl
   (pkgs.postgresql_18.withPackages (extensions: [ extensions.pgvector ]))
+  pkgs.procps
   pkgs.prometheus
   pkgs.prometheus.cli
   pkgs.python3
   pkgs.rustc
   pkgs.rustfmt
   pkgs.skopeo
+  pkgs.util-linux
 ]

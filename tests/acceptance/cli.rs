@@ -110,7 +110,31 @@ fn wrong_usage_is_exit_code_2() {
     ] {
         let (code, out, err) = run(args);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}: {err}");
-        assert!(!err.is_empty());
+        assert_eq!(err.lines().count(), 1, "{args:?}: {err}");
+    }
+    // What clap says, and where there is more.
+    for (args, says) in [
+        (
+            &["submit"][..],
+            "error: the following required arguments were not provided: <QUERY>; see `mesh-six submit --help`\n",
+        ),
+        (
+            &["events", "query", "--limt", "3"],
+            "error: unexpected argument '--limt' found; a similar argument exists: '--limit'; see `mesh-six events \
+             query --help`\n",
+        ),
+    ] {
+        assert_eq!(run(args).2, says);
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_fault() {
+    for args in ["completions bash", "services --json", "help"] {
+        let script = format!("\"$0\" {args} | true; echo \"${{PIPESTATUS[0]}}\"");
+        let output = std::process::Command::new("bash").args(["-c", &script, crate::mesh::BINARY]).output().unwrap();
+        let told = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((told.0.as_ref(), told.1.as_ref()), ("0\n", ""), "{args}");
     }
 }
 
@@ -158,7 +182,7 @@ fn with_json_errors_are_json() {
     for (args, code, kind, field) in [
         (&["submit", "x", "--json"][..], 3, "unavailable", Value::Null),
         (&["submit", "--json", "--file", "/nowhere/tasks.jsonl"], 2, "validation", Value::Null),
-        (&["submit", "x", "--json", "--priority", "high"], 2, "validation", json!("--priority <PRIORITY>")),
+        (&["submit", "x", "--json", "--priority", "high"], 2, "validation", json!("--priority")),
         (&["tasks", "--json", "--nonsense"], 2, "validation", json!("--nonsense")),
         (&["events", "query", "--json"], 3, "unavailable", Value::Null),
     ] {

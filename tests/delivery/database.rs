@@ -112,6 +112,17 @@ async fn e_8_the_roles_of_the_readme_suffice_and_every_panel_shows_what_was_seed
     let service = connect(&url("mesh_six")).await;
     assert!(service.batch_execute("DELETE FROM mesh_six_events").await.is_err());
     assert!(service.batch_execute("CREATE TABLE mine ()").await.is_err());
+    // Also for sessions that a pooler shares.
+    let patience = DbConfig::new(String::new(), "").statement_timeout.as_secs();
+    for (setting, value) in [
+        ("statement_timeout", format!("{patience}s")),
+        ("lock_timeout", "10s".to_owned()),
+        ("idle_in_transaction_session_timeout", "30s".to_owned()),
+        ("timezone", "UTC".to_owned()),
+    ] {
+        let set: String = service.query_one(&format!("SHOW {setting}"), &[]).await.unwrap().get(0);
+        assert_eq!(set, value, "{setting}");
+    }
 
     assert!(read("README.md").contains(GRANT), "README.md says what Grafana's role needs");
     connect(&url("mesh_six_owner")).await.batch_execute(GRANT).await.unwrap();

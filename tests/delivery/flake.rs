@@ -76,6 +76,27 @@ fn the_program_is_built_from_cargo_lock_alone() {
 }
 
 #[test]
+fn the_check_of_the_tests_has_what_they_call_and_leaves_out_what_wants_root() {
+    let given = value("checks.x86_64-linux.tests.given.buildPhase");
+    let skipped: Vec<&str> = given.as_str().unwrap().split("--skip ").skip(1).map(str::trim_end).collect();
+    let skipped: Vec<&str> = skipped.iter().filter_map(|rest| rest.split_whitespace().next()).collect();
+    let files = ["tests/acceptance/start_and_stop.rs", "crates/db/tests/it/faults/disk.rs"].map(read);
+    for name in &skipped {
+        assert!(files.iter().any(|file| file.contains(&format!("fn {name}("))), "{name} is no test any more");
+    }
+    // Each test begins with its attribute; a namespace of mounts is root's.
+    for test in files[0].split("#[").filter(|test| test.contains("Command::new(\"unshare\")")) {
+        assert!(skipped.iter().any(|name| test.contains(&format!("fn {name}("))), "not left out: {test}");
+    }
+    let expression = "inputs: map (input: input.name) inputs";
+    let attribute = "#checks.x86_64-linux.tests.given.nativeBuildInputs";
+    let names = flake(&COPY, &["eval", "--json", "--apply", expression], attribute).unwrap();
+    for program in ["mosquitto", "postgresql", "procps", "prometheus"] {
+        assert!(names.contains(program), "{program}: {names}");
+    }
+}
+
+#[test]
 fn d_1_sixteen_images_of_one_program() {
     let expression = "images: builtins.mapAttrs (_: p: { inherit (p.given) name tag config; \
                       contents = map (c: c.name) p.given.contents; }) images";

@@ -168,3 +168,20 @@ fn every_container_has_no_more_rights_than_it_needs() {
     }
     assert_none(&problems);
 }
+
+/// What an agent needs after it gave its tasks up, until its process has ended: results, events, open requests.
+const AFTER_THE_DRAIN: i64 = 25;
+
+#[test]
+fn an_agent_may_finish_its_tasks_within_its_pods_grace_period() {
+    let agents = built().filter(|service| service.kind == mesh_six_core::roster::Kind::Agent);
+    for deployment in agents.filter_map(|service| object("Deployment", service.name)) {
+        let spec = at(deployment, "spec.template.spec");
+        let drain = list(spec, "containers.0.env").iter().find(|variable| variable["name"] == "DRAIN_SECONDS");
+        let drain: i64 = drain.map_or("", |variable| text(variable, "value")).parse().unwrap();
+        // As long as a task takes that says nothing about its time.
+        assert!(drain >= i64::from(mesh_six_core::task::default_timeout()), "{drain}");
+        let grace = spec["terminationGracePeriodSeconds"].as_i64().unwrap();
+        assert!(drain + AFTER_THE_DRAIN <= grace, "{drain} of {grace}");
+    }
+}

@@ -24,7 +24,7 @@ pub mod usage;
 
 pub use error::{ApiError, ErrorType};
 pub use event::{Event, StoredEvent};
-pub use parse::{Validate, in_words, parse_json, parse_value};
+pub use parse::{Validate, in_words, malformed, parse_json, parse_value};
 pub use sink::EventSink;
 pub use trace::TraceId;
 pub use usage::Usage;

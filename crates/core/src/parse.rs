@@ -23,7 +23,7 @@ pub fn parse_json<T: DeserializeOwned + Validate>(bytes: &[u8]) -> Result<T, Api
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|e| named(&e))?;
-    reader.end().map_err(|e| ApiError::validation("body", format!("malformed JSON: {e}")))?;
+    reader.end().map_err(|e| ApiError::validation("body", format!("malformed JSON: {}", malformed(&e))))?;
     value.validate()?;
     Ok(value)
 }
@@ -50,9 +50,8 @@ fn named(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     let message = inner.to_string();
     // Numbers too large for any type are syntax errors to serde_json, but their field is known.
     let number = message.starts_with("number out of range");
-    let malformed = inner.is_eof() || (inner.is_syntax() && !number);
-    if malformed {
-        return ApiError::validation("body", format!("malformed JSON: {message}"));
+    if inner.is_eof() || (inner.is_syntax() && !number) {
+        return ApiError::validation("body", format!("malformed JSON: {}", malformed(inner)));
     }
     let path = error.path().to_string();
     // These are reported at the object, not at the member.
@@ -70,22 +69,36 @@ fn named(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
         (".", None) => "body".to_owned(),
         (path, None) => path.to_owned(),
     };
-    let message = in_words(&message).unwrap_or(message);
+    let message = in_words(&message);
     ApiError::validation(shortened(&field, MAX_FIELD_BYTES), shortened(&message, MAX_MESSAGE_BYTES))
 }
 
-/// serde's "invalid type: A, expected B at line ..." as "must be B, not A", in a caller's words instead of Rust's.
-/// `None` for any other message.
-pub fn in_words(message: &str) -> Option<String> {
-    if let Some(rest) = message.strip_prefix("unknown variant `") {
-        let (found, wanted) = rest.rsplit_once("`, expected ")?;
-        let wanted = wanted.split_once(" at line ").map_or(wanted, |(wanted, _)| wanted);
-        return Some(format!("must be {wanted}, not `{found}`"));
+/// What is wrong with JSON, and where.
+pub fn malformed(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    let what = if error.is_eof() { "it ends too early" } else { without_place(&told) };
+    format!("{what}, at line {}, column {}", error.line(), error.column())
+}
+
+/// serde's message about a field in a caller's words instead of Rust's: "invalid type: A, expected B" as "must be B,
+/// not A". The place in the text goes, since the field is named beside it.
+pub fn in_words(message: &str) -> String {
+    let message = without_place(message);
+    if message.starts_with("UUID parsing failed") {
+        return "must be an id, such as 01a206f1-cc8b-7455-b34f-5bc9fe8106a1".to_owned();
     }
-    let rest = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.strip_prefix(prefix))?;
+    if message.starts_with("missing field `") {
+        return "is missing".to_owned();
+    }
+    if let Some((found, wanted)) = message.strip_prefix("unknown variant `").and_then(|m| m.rsplit_once("`, expected "))
+    {
+        return format!("must be {wanted}, not `{found}`");
+    }
+    let rest = ["invalid type: ", "invalid value: "].iter().find_map(|prefix| message.strip_prefix(prefix));
     // What the caller sent comes first and may hold anything.
-    let (found, wanted) = rest.rsplit_once(", expected ")?;
-    let wanted = wanted.split_once(" at line ").map_or(wanted, |(wanted, _)| wanted);
+    let Some((found, wanted)) = rest.and_then(|rest| rest.rsplit_once(", expected ")) else {
+        return message.to_owned();
+    };
     let wanted = match wanted {
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
@@ -103,5 +116,17 @@ pub fn in_words(message: &str) -> Option<String> {
         "null" => "null",
         other => other,
     };
-    Some(format!("must be {wanted}, not {found}"))
+    format!("must be {wanted}, not {found}")
+}
+
+/// `message` without the place that `serde_json` puts at its end.
+fn without_place(message: &str) -> &str {
+    let place = |rest: &str| {
+        let (line, column) = rest.split_once(" column ")?;
+        [line, column].iter().all(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit())).then_some(())
+    };
+    match message.rsplit_once(" at line ") {
+        Some((told, rest)) if place(rest).is_some() => told,
+        _ => message,
+    }
 }

@@ -75,21 +75,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         return report_json(code, told);
     }
     let field = told.field.map(|field| format!("{field}: ")).unwrap_or_default();
-    let text = format!("{field}{}", told.message).replace('\n', " ");
+    let text = crate::output::plain(&format!("{field}{}", told.message).replace('\n', " "));
     anstream::eprintln!("{} {text}", owo_colors::OwoColorize::red(&"error:"));
     ExitCode::from(code)
-}
-
-/// What clap says of a command line that it cannot parse, as JSON where that is asked for.
-pub(crate) fn report_usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() || !wants_json() {
-        error.exit();
-    }
-    let text = error.render().to_string();
-    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    let argument = error.get(clap::error::ContextKind::InvalidArg).map(ToString::to_string);
-    let told = ApiError { field: argument, ..ApiError::new(ErrorType::Validation, first) };
-    report_json(USAGE, told)
 }
 
 fn report_json(code: u8, error: ApiError) -> ExitCode {

@@ -10,6 +10,7 @@ mod output;
 mod serve;
 mod services;
 mod up;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return exit::report_usage(&error),
+        Err(error) => return usage::report(&error),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -45,6 +46,6 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => commands::verify::run(args).await,
         Command::Bench(args) => commands::bench::run(args).await,
         Command::Services(args) => commands::services::run(args),
-        Command::Completions { shell } => Ok(commands::completions::run(shell)),
+        Command::Completions { shell } => commands::completions::run(shell),
     }
 }

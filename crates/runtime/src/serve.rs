@@ -6,7 +6,7 @@ use axum::{Router, serve::ListenerExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// How long requests in flight may take after the end was asked for. Kubernetes gives a pod 30 s in all.
+/// How long requests in flight may take after the end was asked for.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// Serves `router` on `listener` until `shutdown`, then for at most [`DEFAULT_GRACE`] what is in flight.

@@ -200,11 +200,13 @@ let
     "mosquitto"
     "nix"
     "openssl"
+    "procps"
     "python3"
     "rust-analyzer"
     "rustc"
     "rustfmt"
     "skopeo"
+    "util-linux"
   ] package;
 in
 plain

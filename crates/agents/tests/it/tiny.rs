@@ -1,8 +1,11 @@
 //! A second, tiny agent, which does what its payload says.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -24,11 +27,17 @@ pub(crate) struct Tiny {
     /// What `wait` waits for: one permit for each run.
     pub(crate) gate: Semaphore,
     concurrency: usize,
+    health_checks: BTreeMap<String, String>,
 }
 
 impl Tiny {
     pub(crate) fn new(concurrency: usize) -> Arc<Self> {
-        Arc::new(Self { runs: AtomicU32::new(0), gate: Semaphore::new(0), concurrency })
+        Self::depending_on(concurrency, BTreeMap::new())
+    }
+
+    /// One that depends on what answers at these URLs.
+    pub(crate) fn depending_on(concurrency: usize, health_checks: BTreeMap<String, String>) -> Arc<Self> {
+        Arc::new(Self { runs: AtomicU32::new(0), gate: Semaphore::new(0), concurrency, health_checks })
     }
 
     /// How often it was asked to do something.
@@ -42,6 +51,7 @@ impl Agent for Tiny {
     fn definition(&self) -> AgentDefinition {
         AgentDefinition {
             max_concurrency: self.concurrency,
+            health_checks: self.health_checks.clone(),
             ..AgentDefinition::new(TINY, "Tiny Agent", vec![AgentCapability::new("tiny", 0.5)])
         }
     }

@@ -187,9 +187,26 @@ fn errors_say_what_is_wanted_and_name_what_is_misspelt() {
         ("timeout", json!(true), "timeout: must be a whole number of seconds from 1 to 900, not boolean `true`"),
         ("wait", json!(-1), "wait: must be a whole number from 0, not integer `-1`"),
         ("payload", json!([]), "payload: must be a JSON object, not an array"),
+        ("traceId", json!("zz"), "traceId: a trace id is 32 hex digits and not all zero"),
     ] {
         assert_eq!(told(field, value), says);
     }
     let misspelt = told("prioritty", json!(7));
     assert!(misspelt.starts_with("prioritty: unknown field `prioritty`, expected one of `capability`"), "{misspelt}");
+}
+
+#[test]
+fn no_parser_speaks_to_the_caller() {
+    let told = |body: &str| {
+        let error = parse_json::<TaskRequest>(body.as_bytes()).unwrap_err();
+        format!("{}: {}", error.field.unwrap(), error.message)
+    };
+    let id = "id: must be an id, such as 01a206f1-cc8b-7455-b34f-5bc9fe8106a1";
+    assert_eq!(told(&task("id", json!("no-uuid"))), id);
+    assert_eq!(told("{}"), "id: is missing");
+    assert_eq!(told("{"), "body: malformed JSON: it ends too early, at line 1, column 1");
+    assert_eq!(told("{\n x"), "body: malformed JSON: key must be a string, at line 2, column 2");
+    // What the caller sent is not taken for a place.
+    let sent = task("priority", json!("x at line 1 column 2"));
+    assert!(told(&sent).ends_with("not string \"x at line 1 column 2\""), "{}", told(&sent));
 }

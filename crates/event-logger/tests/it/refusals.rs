@@ -181,7 +181,7 @@ async fn names_that_no_database_can_keep_do_not_bring_a_message_back_for_ever() 
     assert_eq!(rig.deliver("/events/task-progress", &batch).await, ["DROP", "DROP", "DROP", "DROP", "SUCCESS"]);
     let letters = rig.letters().await;
     assert_eq!(letters.len(), 4);
-    assert!(letters.iter().all(|l| l.tries == 2 && l.reason == "taskId: missing field `taskId`"));
+    assert!(letters.iter().all(|l| l.tries == 2 && l.reason == "taskId: is missing"));
     assert_eq!(letters.iter().filter(|l| l.id.starts_with("sha256:")).count(), 2);
     // A good message may have them: only its key is stored, as a hash.
     let odd = with(with(good(), "id", json!("nul \0")), "source", json!(long));

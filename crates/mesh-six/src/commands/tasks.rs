@@ -25,7 +25,7 @@ pub(crate) async fn run(args: TasksArgs) -> anyhow::Result<ExitCode> {
         if args.output.json {
             output::json(&task)?;
         } else {
-            output::print_line(&serde_json::to_string_pretty(&task)?)?;
+            output::print_line(&output::plain_lines(&serde_json::to_string_pretty(&task)?))?;
         }
         return Ok(ExitCode::SUCCESS);
     }

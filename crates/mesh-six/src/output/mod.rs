@@ -37,7 +37,7 @@ pub(crate) fn plain(text: &str) -> String {
 
 /// The same for text of several lines.
 pub(crate) fn plain_lines(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Milliseconds as a person reads them.
@@ -51,6 +51,12 @@ pub(crate) fn duration(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn lines_keep_their_ends_and_nothing_that_moves_the_cursor() {
+        assert_eq!(super::plain_lines("a\tb\nc\u{1b}[2J\u{9b}H\r"), "a\tb\nc\u{fffd}[2J\u{fffd}H\u{fffd}");
+        assert_eq!(super::plain("a\nb"), "a\u{fffd}b");
+    }
+
     #[test]
     fn durations() {
         for (ms, text) in [(0, "0 ms"), (999, "999 ms"), (1_250, "1.2 s"), (61_500, "1 min 01 s")] {

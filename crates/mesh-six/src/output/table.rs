@@ -15,7 +15,10 @@ pub(crate) fn print_or(nothing: &str, header: &[&str], rows: Vec<Vec<String>>) -
 pub(crate) fn print(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header).add_rows(rows);
+    // Names and reasons come from strangers.
+    table
+        .set_header(header)
+        .add_rows(rows.into_iter().map(|row| row.iter().map(|cell| super::plain(cell)).collect::<Vec<_>>()));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

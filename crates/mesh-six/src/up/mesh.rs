@@ -9,7 +9,7 @@ use mesh_six_event_logger::EventLoggerConfig;
 use mesh_six_llm::ChatModel;
 use mesh_six_orchestrator::OrchestratorConfig;
 use mesh_six_runtime::{
-    Env, HealthState, Mqtt, ProcessEnv, Routes, Secret, ServiceInfo, agent::AgentConfig, http::Auth, shell,
+    Env, HealthState, Mqtt, ProcessEnv, Routes, Secret, ServiceInfo, agent::AgentConfig, config, http::Auth, shell,
 };
 use mesh_six_sidecar::{LocalMesh, MeshConfig};
 use tokio_util::sync::CancellationToken;
@@ -52,11 +52,12 @@ impl LocalServices {
         let orchestrator = OrchestratorConfig { probe_loopback: true, ..orchestrator };
         let mqtt = services::mqtt()?;
         let event_logger = EventLoggerConfig::from_env(&ProcessEnv).map_err(|e| Exit::usage(e.to_string()))?;
+        let grace = config::drain(&ProcessEnv).map_err(|e| Exit::usage(e.to_string()))?;
         let storage = Storage::open(db);
         let parts = Parts {
             storage: Some(storage.clone()),
             model: Some(model),
-            agent: AgentConfig { app_token: delivery_token, capture_content, ..AgentConfig::default() },
+            agent: AgentConfig { app_token: delivery_token, capture_content, grace, ..AgentConfig::default() },
             orchestrator,
             mqtt: mqtt.clone(),
             event_logger,

@@ -99,6 +99,11 @@ async fn m1_6_one_row_of_history_per_attempt_whatever_comes_twice() {
         before.0,
         [(1, "a".to_owned(), work.clone(), false, Some("api_error".to_owned())), (2, "b".to_owned(), work, true, None),]
     );
+    let context = "SELECT context::text FROM agent_task_history WHERE attempt = 1";
+    let context: String = rig.sql().await.query_one(context, &[]).await.unwrap().get(0);
+    let context: serde_json::Value = serde_json::from_str(&context).unwrap();
+    let trace = rig.task(task).await["traceId"].clone();
+    assert_eq!(context, json!({"priority": 5, "score": 0.9, "traceId": trace}), "for people");
     for _ in 0..2 {
         a.publish(&a.result(&a.seen()[0], Err(ErrorType::ApiError))).await;
         b.publish(&b.result(&b.seen()[0], fine())).await;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{config::CommonConfig, registry::HEARTBEAT_INTERVAL};
+use crate::{
+    config::{CommonConfig, DEFAULT_DRAIN},
+    registry::HEARTBEAT_INTERVAL,
+};
 
 use super::AgentDefinition;
 
@@ -19,12 +22,14 @@ pub struct AgentConfig {
     pub capture_content: bool,
     /// Between two reports to the registry.
     pub heartbeat: Duration,
+    /// Between two looks at what the agent depends on.
+    pub dependencies: Duration,
     /// How long a claimed request stays claimed without a sign of life; renewed three times as often.
     pub lease: Duration,
     /// How often the inbox is looked at for what other replicas accepted.
     pub poll: Duration,
     /// How long requests in flight may go on after the end was asked for. What is left then is given up, in at
-    /// most 6 s more; Kubernetes gives a pod 30 s in all.
+    /// most 6 s more.
     pub grace: Duration,
 }
 
@@ -36,9 +41,10 @@ impl Default for AgentConfig {
             app_token: None,
             capture_content: false,
             heartbeat: HEARTBEAT_INTERVAL,
+            dependencies: Duration::from_secs(10),
             lease: Duration::from_secs(15),
             poll: Duration::from_millis(250),
-            grace: Duration::from_secs(20),
+            grace: DEFAULT_DRAIN,
         }
     }
 }
@@ -51,6 +57,7 @@ impl AgentConfig {
             agent_name: common.agent_name.clone(),
             app_token: common.app_api_token.as_ref().map(|token| token.expose().to_owned()),
             capture_content,
+            grace: common.drain,
             ..Self::default()
         }
     }
@@ -84,5 +91,18 @@ mod tests {
         assert_eq!(read(&[]), definition);
         let other = read(&[("AGENT_ID", "second"), ("AGENT_NAME", "The Second")]);
         assert_eq!((other.app_id.as_str(), other.name.as_str()), ("second", "The Second"));
+    }
+
+    #[test]
+    fn a_pod_may_be_given_longer_to_drain() {
+        let read = |pairs: &[(&str, &str)]| {
+            let common = CommonConfig::from_env(&MapEnv::new(pairs.iter().copied()), "simple-agent");
+            common.map(|common| AgentConfig::from_common(&common, false).grace).map_err(|e| e.to_string())
+        };
+        assert_eq!(read(&[]), Ok(Duration::from_secs(20)));
+        assert_eq!(read(&[("DRAIN_SECONDS", "135")]), Ok(Duration::from_secs(135)));
+        for wrong in ["-1", "901", "2m"] {
+            assert!(read(&[("DRAIN_SECONDS", wrong)]).is_err_and(|e| e.contains("DRAIN_SECONDS")), "{wrong}");
+        }
     }
 }

@@ -9,9 +9,10 @@ use mesh_six_core::{
     names::agent_status_topic,
 };
 use mesh_six_sidecar::Sidecar;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::AgentDefinition;
+use super::{AgentDefinition, dependencies::Dependencies};
 use crate::{
     http::HealthState,
     mqtt::Mqtt,
@@ -35,6 +36,8 @@ pub(super) struct Membership {
     pub(super) sink: Arc<dyn EventSink>,
     pub(super) health: HealthState,
     pub(super) heartbeat: Duration,
+    /// What decides between online and degraded.
+    pub(super) dependencies: Dependencies,
     /// Where the dashboard hears of it.
     pub(super) mqtt: Option<Mqtt>,
 }
@@ -48,13 +51,15 @@ impl Membership {
 
     /// Registers and keeps the record alive until `stop`, then marks the agent as offline.
     pub(super) async fn run(self, stop: CancellationToken) {
+        // From before the first report, so that no change after it is missed.
+        let status = self.dependencies.status();
         let registered = tokio::select! {
             () = self.join() => true,
             () = stop.cancelled() => false,
         };
         if registered {
             tokio::select! {
-                () = self.beat() => {}
+                () = self.beat(status) => {}
                 () = stop.cancelled() => {}
             }
         }
@@ -88,10 +93,12 @@ impl Membership {
         tracing::info!(agent.id = self.definition.app_id, "registered");
     }
 
-    async fn beat(&self) {
+    async fn beat(&self, mut status: watch::Receiver<AgentStatus>) {
         let mut missed = false;
         loop {
-            tokio::time::sleep(if missed { self.heartbeat.min(MAX_PAUSE) } else { self.heartbeat }).await;
+            let pause = if missed { self.heartbeat.min(MAX_PAUSE) } else { self.heartbeat };
+            // A dependency that goes down or comes back is told at once.
+            let _ = tokio::time::timeout(pause, status.changed()).await;
             match self.report().await {
                 Ok(()) if std::mem::take(&mut missed) => {
                     tracing::info!(agent.id = self.definition.app_id, "the registry has the heartbeat again");
@@ -109,7 +116,7 @@ impl Membership {
 
     /// Registers, or renews the record, which is the same.
     async fn report(&self) -> Result<(), RegistryError> {
-        let record = self.definition.registration();
+        let record = self.definition.registration(*self.dependencies.status().borrow());
         self.registry.register(&record).await?;
         self.tell(&record);
         Ok(())
@@ -129,7 +136,7 @@ impl Membership {
             // Its heartbeats stop, so the registry's readers find out within two minutes.
             tracing::warn!(agent.id = agent, "not marked as offline");
         }
-        self.tell(&AgentRegistration { status: AgentStatus::Offline, ..self.definition.registration() });
+        self.tell(&self.definition.registration(AgentStatus::Offline));
         self.sink.send(catalogue::agent_deregistered(agent, "shutdown"));
     }
 }

@@ -7,6 +7,7 @@
 mod config;
 mod context;
 mod deliveries;
+mod dependencies;
 mod execution;
 mod inbox;
 mod invoke;
@@ -44,7 +45,8 @@ pub struct AgentDefinition {
     pub name: String,
     /// What it can do; the first is what `/invoke` takes where none is named.
     pub capabilities: Vec<AgentCapability>,
-    /// URLs that the orchestrator probes, by requirement.
+    /// URLs of what it depends on, by requirement: the orchestrator probes those that a capability requires, and the
+    /// agent itself all of them, degraded while one is down.
     pub health_checks: BTreeMap<String, String>,
     /// Anything else for the registry.
     pub metadata: Option<Value>,
@@ -65,13 +67,13 @@ impl AgentDefinition {
         }
     }
 
-    /// Its entry in the registry, online from now.
-    pub(crate) fn registration(&self) -> AgentRegistration {
+    /// Its entry in the registry as of now.
+    pub(crate) fn registration(&self, status: AgentStatus) -> AgentRegistration {
         AgentRegistration {
             name: self.name.clone(),
             app_id: self.app_id.clone(),
             capabilities: self.capabilities.clone(),
-            status: AgentStatus::Online,
+            status,
             health_checks: self.health_checks.clone(),
             last_heartbeat: time::format(time::now()),
             metadata: self.metadata.clone(),

@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Agent, AgentConfig, AgentDefinition,
     deliveries::Deliveries,
+    dependencies::Dependencies,
     execution::Execution,
     inbox::{DatabaseInbox, Inbox, MemoryInbox},
     invoke::{self, Invoke},
@@ -176,6 +177,7 @@ impl Parts {
             abandon: CancellationToken::new(),
         };
         let relay = Relay { inbox: inbox.clone(), sidecar: sidecar.clone(), finished };
+        let dependencies = Dependencies::new(definition.clone(), health.clone(), config.dependencies);
         let membership = Membership {
             definition: definition.clone(),
             registry,
@@ -183,6 +185,7 @@ impl Parts {
             sink,
             health: health.clone(),
             heartbeat: config.heartbeat,
+            dependencies,
             mqtt,
         };
         let sink = database.map(|database| database.sink);
@@ -223,6 +226,10 @@ impl Parts {
         {
             let (worker, stop) = (worker.clone(), intake.token());
             intake.spawn_restarting("agent-worker", move || worker.clone().run(stop.clone()));
+        }
+        {
+            let (dependencies, stop) = (membership.dependencies.clone(), intake.token());
+            intake.spawn_restarting("agent-dependencies", move || dependencies.clone().run(stop.clone()));
         }
         {
             let stop = intake.token();

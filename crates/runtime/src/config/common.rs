@@ -1,12 +1,21 @@
 //! What every service reads from its environment.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use crate::{
     env::{ConfigError, Env, parsed, switch},
     secret::Secret,
     telemetry::TelemetryConfig,
 };
+
+/// How long an agent's requests in flight may go on after SIGTERM, where `DRAIN_SECONDS` says nothing.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(20);
+/// The longest that it may be: as long as an attempt may take.
+const MAX_DRAIN_SECONDS: u64 = 900;
+const DRAIN_WANTED: &str = "a whole number of seconds from 0 to 900";
 
 /// Where the database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +47,8 @@ pub struct CommonConfig {
     pub dapr_api_token: Option<Secret>,
     /// The database, if there is one.
     pub database: Option<DatabaseUrls>,
+    /// `DRAIN_SECONDS`, default 20: how long an agent's requests in flight may go on after SIGTERM.
+    pub drain: Duration,
     /// Logs and traces.
     pub telemetry: TelemetryConfig,
 }
@@ -68,6 +79,7 @@ impl CommonConfig {
             app_api_token: secret(env, "APP_API_TOKEN"),
             dapr_api_token: secret(env, "DAPR_API_TOKEN"),
             database: database(env)?,
+            drain: drain(env)?,
             telemetry: TelemetryConfig::from_env(env)?,
         })
     }
@@ -78,6 +90,15 @@ impl CommonConfig {
             .as_ref()
             .ok_or_else(|| ConfigError::new("DATABASE_URL", "is not set, but this service needs a PostgreSQL database"))
     }
+}
+
+/// `DRAIN_SECONDS`, for those who read nothing else of this.
+pub fn drain(env: &dyn Env) -> Result<Duration, ConfigError> {
+    let seconds: u64 = parsed(env, "DRAIN_SECONDS", DEFAULT_DRAIN.as_secs(), DRAIN_WANTED)?;
+    if seconds > MAX_DRAIN_SECONDS {
+        return Err(ConfigError::new("DRAIN_SECONDS", format!("is `{seconds}`, but must be {DRAIN_WANTED}")));
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 fn is_app_id(text: &str) -> bool {

@@ -5,7 +5,7 @@ mod llm;
 mod mqtt;
 mod variables;
 
-pub use common::{CommonConfig, DatabaseUrls};
+pub use common::{CommonConfig, DEFAULT_DRAIN, DatabaseUrls, drain};
 pub use llm::LlmSettings;
 pub use mqtt::MqttSettings;
 pub use variables::{VARIABLES, Variable};

@@ -16,7 +16,7 @@ const fn variable(name: &'static str, default: &'static str, meaning: &'static s
 }
 
 /// All variables, in the order in which a reader wants them.
-pub const VARIABLES: [Variable; 24] = [
+pub const VARIABLES: [Variable; 25] = [
     variable("AGENT_ID", "the service's name", "app-id of this service, as its Dapr sidecar knows it"),
     variable("AGENT_NAME", "the service's title", "name shown to people"),
     variable(
@@ -31,6 +31,7 @@ pub const VARIABLES: [Variable; 24] = [
     variable("DAPR_HTTP_PORT", "3500", "HTTP port of the Dapr sidecar"),
     variable("APP_API_TOKEN", "", "token that the Dapr sidecar sends with each delivery; others are refused"),
     variable("DAPR_API_TOKEN", "", "token that the Dapr sidecar wants from this service"),
+    variable("DRAIN_SECONDS", "20", "how long an agent's requests in flight may go on after SIGTERM, 0 to 900"),
     variable("DATABASE_URL", "PG_PRIMARY_URL", "PostgreSQL of event log and tasks"),
     variable("PG_PRIMARY_URL", "", "used where DATABASE_URL is not set; with neither there is no event log"),
     variable("DATABASE_DIRECT_URL", "DATABASE_URL", "the same database past any pooler, for LISTEN and migrations"),

@@ -53,10 +53,10 @@ fn query_error(rejection: &QueryRejection) -> ApiError {
         && !path.is_empty()
         && path.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.[]".contains(&b))
     {
-        return ApiError::validation(path, in_words(message).unwrap_or_else(|| message.to_owned()));
+        return ApiError::validation(path, in_words(message));
     }
     let field = text.split('`').nth(1).unwrap_or("query");
-    ApiError::validation(field, text)
+    ApiError::validation(field, in_words(text))
 }
 
 /// The parameters in the path, such as a task's id.
@@ -90,7 +90,7 @@ fn path_error(rejection: &PathRejection, first: &str) -> ApiError {
         ErrorKind::ParseError { value, expected_type } | ErrorKind::ParseErrorAtIndex { value, expected_type, .. } => {
             ApiError::validation(first, must_be(value, expected_type))
         }
-        ErrorKind::DeserializeError { key, message, .. } => ApiError::validation(key.clone(), message.clone()),
+        ErrorKind::DeserializeError { key, message, .. } => ApiError::validation(key.clone(), in_words(message)),
         ErrorKind::InvalidUtf8InPathParam { key } => ApiError::validation(key.clone(), "must be UTF-8"),
         other => ApiError::validation(first, other.to_string()),
     }

@@ -62,7 +62,7 @@ mod tests {
         for (topic, envelope, why) in [
             (names::TASK_EVENTS, "", "nothing is left"),
             (names::TASK_EVENTS, "no JSON", "no CloudEvent"),
-            (names::TASK_EVENTS, r#"{"id":"1"}"#, "(source: missing field"),
+            (names::TASK_EVENTS, r#"{"id":"1"}"#, "(source: is missing)"),
             (names::TASK_EVENTS, r#"[{"id":"1","source":"s"}]"#, "no CloudEvent"),
             (names::DEAD_LETTER, event, "to which topic"),
             ("tasks.", event, "nobody listens to topic tasks."),

@@ -11,7 +11,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mesh_six_core::{
-    parse_value,
+    malformed, parse_value,
     task::{NewTaskBody, TaskStatus},
 };
 use serde_json::{Value, json};
@@ -129,7 +129,7 @@ fn read(path: &Path, args: &SubmitArgs) -> anyhow::Result<Vec<(usize, Value)>> {
 
 /// A line is the body of `POST /api/v1/tasks`; what it leaves out comes from the command line.
 fn task(line: &str, args: &SubmitArgs) -> Result<Value, String> {
-    let value: Value = serde_json::from_str(line).map_err(|e| format!("not JSON: {}", super::malformed(&e)))?;
+    let value: Value = serde_json::from_str(line).map_err(|e| format!("not JSON: {}", malformed(&e)))?;
     let Value::Object(given) = value else {
         return Err("a task is a JSON object".to_owned());
     };

@@ -5,7 +5,7 @@ pub(crate) mod wait;
 
 use std::process::ExitCode;
 
-use mesh_six_core::task::TaskStatus;
+use mesh_six_core::{malformed, task::TaskStatus};
 use owo_colors::OwoColorize;
 use serde_json::{Map, Value, json};
 
@@ -45,11 +45,12 @@ pub(crate) async fn run(args: SubmitArgs) -> anyhow::Result<ExitCode> {
 
 fn print(task: &TaskView) -> anyhow::Result<()> {
     if let Some(answer) = task.answer() {
-        output::print_line(&answer)?;
+        // A model's words.
+        output::print_line(&output::plain_lines(&answer))?;
         output::print_line("")?;
     }
     if let Some(error) = &task.error {
-        let line = format!("{} {}: {}", task.status.as_str().red(), error.error_type, error.message);
+        let line = format!("{} {}: {}", task.status.as_str().red(), error.error_type, output::plain(&error.message));
         output::print_line(&line)?;
     } else if task.status == TaskStatus::Cancelled {
         output::print_line(&"cancelled".yellow().to_string())?;
@@ -81,14 +82,6 @@ fn body(args: &SubmitArgs, payload: &Map<String, Value>) -> Value {
         body["userId"] = json!(user);
     }
     body
-}
-
-/// What is wrong with JSON, and where.
-fn malformed(error: &serde_json::Error) -> String {
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let told = error.to_string();
-    let what = if error.is_eof() { "it ends too early" } else { told.strip_suffix(&place).unwrap_or(&told) };
-    format!("{what}, at line {}, column {}", error.line(), error.column())
 }
 
 /// 0 if the task was completed, else 1.

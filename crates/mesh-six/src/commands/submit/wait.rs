@@ -24,8 +24,25 @@ pub(crate) async fn submit(client: &Client, body: &Value, key: Option<&str>) -> 
         Some(key) => request.header("Idempotency-Key", key),
         None => request,
     };
-    let response = client.send(request).await?;
+    let response = client.send(request).await.map_err(|error| with_hint(error, body))?;
     response.json().await.map_err(|e| client.unreachable(&e))
+}
+
+/// Where to look why nobody takes the task.
+fn with_hint(error: anyhow::Error, body: &Value) -> anyhow::Error {
+    let mut error = match error.downcast::<ApiError>() {
+        Ok(error) if error.error_type == ErrorType::NoAgent => error,
+        Ok(other) => return other.into(),
+        Err(other) => return other,
+    };
+    let nobody = error.details.as_ref().is_some_and(|details| details["scores"] == Value::Array(Vec::new()));
+    let capability = body["capability"].as_str().unwrap_or_default();
+    error.message = if nobody {
+        format!("{}; `mesh-six agents` shows who can do what", error.message)
+    } else {
+        format!("{}; `mesh-six agents --score {capability}` shows why", error.message)
+    };
+    error.into()
 }
 
 /// Submits `body` and waits until the task has ended. The submission does not wait itself, so that the task's id is
@@ -61,4 +78,23 @@ async fn poll(client: &Client, id: Uuid) -> anyhow::Result<TaskView> {
     let request = client.request(Method::GET, &path).timeout(Duration::from_secs(POLL_SECONDS + 10));
     let response = client.send(request).await?;
     response.json().await.map_err(|e| client.unreachable(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn whoever_finds_no_agent_is_told_where_to_look() {
+        let told = |scores: Value| {
+            let error = ApiError::new(ErrorType::NoAgent, "no").with_details(json!({ "scores": scores }));
+            with_hint(error.into(), &json!({"capability": "c"})).to_string()
+        };
+        assert_eq!(told(json!([])), "no; `mesh-six agents` shows who can do what");
+        assert_eq!(told(json!([{"agentId": "a"}])), "no; `mesh-six agents --score c` shows why");
+        let other = with_hint(ApiError::unavailable("away").into(), &json!({"capability": "c"}));
+        assert_eq!(other.to_string(), "away");
+    }
 }
