@@ -5,6 +5,7 @@
 //! was told so; `cargo xtask test` runs the tests with a rig in a network namespace that is made that way.
 
 pub mod dapr_yaml;
+mod guest;
 pub mod hand;
 mod instance;
 mod namespace;
@@ -29,6 +30,7 @@ use tokio::sync::Mutex;
 
 use self::instance::{Common, Instance};
 pub use self::{
+    guest::Guest,
     namespace::Namespace,
     parts::{POSTGRESQL, RABBITMQ, REDIS, Way},
     spec::{InstanceSpec, RigSpec, ServerPorts},
