@@ -12,14 +12,14 @@ use mesh_six_db::{Database, DbConfig, inbox};
 use mesh_six_testing::{
     Reply, StubModel,
     rig::{Rig, RigSpec},
-    wait_for, wait_until,
+    wait_until,
 };
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use crate::{
-    record::{Attempted, counted, ends, events, history, outcomes, rejected, taken_in},
+    record::{Attempted, counted, ends, events, history, outcomes, rejected, request_of, taken_in},
     scripted::ScriptedAgent,
     support::{SOON, all, finished, http, sql, start, submit},
 };
@@ -59,7 +59,11 @@ async fn wait_rejected(sql: &Client, task: &str, expected: &[(String, String)]) 
 async fn completed(url: &str, sql: &Client, task: &str, by: &ScriptedAgent, response: &str, attempts: i32) {
     let ended = finished(url, task).await;
     assert_eq!((&ended["status"], &ended["attempts"]), (&json!("completed"), &json!(attempts)), "{ended:#}");
-    assert_eq!((&ended["dispatchedTo"], &ended["result"]["response"]), (&json!(by.name), &json!(response)), "{ended:#}");
+    assert_eq!(
+        (&ended["dispatchedTo"], &ended["result"]["response"]),
+        (&json!(by.name), &json!(response)),
+        "{ended:#}"
+    );
     assert_eq!(ends(sql, task).await, 1);
 }
 
@@ -70,8 +74,10 @@ async fn an_agent_that_hangs_or_is_late_costs_its_attempt_and_its_task_ends_once
     let (url, sql) = (rig.url(ORCHESTRATOR), sql(&rig).await);
     let slow = [("hangs", 0.9), ("late", 0.9), ("late-failure", 0.9), ("never", 0.9)];
     let quick = [("hangs", 0.1), ("late", 0.1), ("late-failure", 0.1)];
-    let (slow, quick) =
-        tokio::join!(ScriptedAgent::join(&rig, "slow", "memory", &slow), ScriptedAgent::join(&rig, "quick", "memory", &quick));
+    let (slow, quick) = tokio::join!(
+        ScriptedAgent::join(&rig, "slow", "memory", &slow),
+        ScriptedAgent::join(&rig, "quick", "memory", &quick)
+    );
 
     let hangs = async {
         let task = ask(&url, "hangs", 1).await;
@@ -199,7 +205,8 @@ async fn an_answer_counts_once_and_only_from_the_agent_that_was_asked() {
     completed(&url, &sql, &task, &asked, "honest", 1).await;
     assert_eq!(history(&sql, &task).await, [done(1, &asked)]);
     wait_until(SOON, async || events(&sql, &task, "task.result").await == 1).await;
-    for (verdict, count) in [("accepted", 2), ("duplicate", 2), ("forged", 3), ("wrong_agent", 1), ("unknown_task", 1)] {
+    for (verdict, count) in [("accepted", 2), ("duplicate", 2), ("forged", 3), ("wrong_agent", 1), ("unknown_task", 1)]
+    {
         let label = format!("verdict=\"{verdict}\"");
         assert_eq!(counted(&rig, ORCHESTRATOR, "mesh_six_task_results_total", &[&label]).await, count, "{verdict}");
     }
@@ -240,7 +247,8 @@ async fn the_inbox_decides_where_an_agent_has_one() {
     };
     forger.say(&in_its_name("forged")).await;
     wait_rejected(&sql, &task, &[("simple-agent".to_owned(), "forged".to_owned())]).await;
-    wait_until(SOON, async || letters_of(&sql, &task).await == ["resultHash: the agent's inbox holds no answer yet"]).await;
+    wait_until(SOON, async || letters_of(&sql, &task).await == ["resultHash: the agent's inbox holds no answer yet"])
+        .await;
     gate.notify_one();
     let ended = finished(&url, &task).await;
     assert_eq!(ended["result"]["response"], "the real answer", "{ended:#}");
@@ -261,14 +269,4 @@ async fn the_inbox_decides_where_an_agent_has_one() {
     completed(&url, &sql, &task, &kept, "on record", 1).await;
     assert_eq!(history(&sql, &task).await, [done(1, &kept)]);
     rig.shut_down().await;
-}
-
-/// The request that the real agent has in its inbox.
-async fn request_of(sql: &Client, task: &str) -> TaskRequest {
-    let query = "SELECT request::text FROM agent_inbox WHERE task_id::text = $1";
-    wait_for(SOON, async || {
-        let row = sql.query_opt(query, &[&task]).await.unwrap()?;
-        serde_json::from_str(row.get(0)).ok()
-    })
-    .await
 }

@@ -6,6 +6,7 @@
 mod by_hand;
 mod criteria;
 mod hostile_agents;
+mod hostile_messages;
 mod observed;
 mod outage;
 mod record;

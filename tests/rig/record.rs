@@ -1,6 +1,7 @@
 //! What the database says of a task, and services of themselves.
 
-use mesh_six_testing::{rig::Rig, wait_until};
+use mesh_six_core::task::TaskRequest;
+use mesh_six_testing::{rig::Rig, wait_for, wait_until};
 use tokio_postgres::Client;
 
 use crate::support::{SOON, http};
@@ -52,14 +53,25 @@ pub(crate) async fn counted(rig: &Rig, instance: &str, metric: &str, labels: &[&
     let text = http().get(format!("{}/metrics", rig.url(instance))).send().await.unwrap().text().await.unwrap();
     let lines = text.lines().filter_map(|line| line.strip_prefix(metric)?.rsplit_once(' '));
     let lines = lines.filter(|(rest, _)| rest.is_empty() || rest.starts_with('{'));
-    lines.filter(|(rest, _)| labels.iter().all(|label| rest.contains(label))).map(|(_, n)| n.parse::<u64>().unwrap()).sum()
+    lines
+        .filter(|(rest, _)| labels.iter().all(|label| rest.contains(label)))
+        .map(|(_, n)| n.parse::<u64>().unwrap())
+        .sum()
 }
 
 /// Waits until an instance has answered `count` messages of a topic, or more.
 pub(crate) async fn taken_in(rig: &Rig, instance: &str, topic: &str, count: u64) {
     let topic = format!("topic=\"{topic}\"");
-    wait_until(SOON, async || {
-        counted(rig, instance, "mesh_six_messages_received_total", &[&topic]).await >= count
+    wait_until(SOON, async || counted(rig, instance, "mesh_six_messages_received_total", &[&topic]).await >= count)
+        .await;
+}
+
+/// The request that an agent has in its inbox.
+pub(crate) async fn request_of(sql: &Client, task: &str) -> TaskRequest {
+    let query = "SELECT request::text FROM agent_inbox WHERE task_id::text = $1";
+    wait_for(SOON, async || {
+        let row = sql.query_opt(query, &[&task]).await.unwrap()?;
+        serde_json::from_str(row.get(0)).ok()
     })
-    .await;
+    .await
 }

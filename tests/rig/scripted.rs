@@ -13,7 +13,9 @@ use mesh_six_core::{
     time,
 };
 use mesh_six_runtime::Registry;
-use mesh_six_sidecar::{BulkHandler, DaprSidecar, Delivery, Message, Sidecar, Status, Subscription, subscription_router};
+use mesh_six_sidecar::{
+    BulkHandler, DaprSidecar, Delivery, Message, Sidecar, Status, Subscription, subscription_router,
+};
 use mesh_six_testing::{
     rig::{Guest, Rig},
     wait_for,
@@ -108,7 +110,7 @@ impl BulkHandler for Ears {
         vec![Status::Success; deliveries.len()]
     }
 
-    async fn dropped(&self, _: &Delivery, _: &str) -> bool {
-        true
+    async fn dropped(&self, _: &Delivery, _: &str) -> Status {
+        Status::Drop
     }
 }

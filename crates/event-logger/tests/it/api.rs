@@ -2,9 +2,10 @@
 
 use axum::http::StatusCode;
 use mesh_six_core::{Event, TraceId, id::new_id, time};
+use mesh_six_testing::samples::{self, dispatched};
 use serde_json::{Value, json};
 
-use crate::{ask, rig::Rig, samples::dispatched};
+use crate::{ask, rig::Rig};
 
 /// A position before the end of the month that [`DROPPED`] says was dropped.
 const GONE: &str = "1-1-1-200001";
@@ -193,7 +194,7 @@ async fn a_replay_is_an_aggregate_s_events_line_by_line() {
 #[tokio::test]
 async fn answers_look_like_this() {
     let rig = Rig::start().await;
-    let mut fact = dispatched(&crate::samples::request());
+    let mut fact = dispatched(&samples::request());
     let task = fact.task_id.unwrap();
     fact.idempotency_key = Some("a key of somebody".to_owned());
     rig.log.append(vec![fact]).await.unwrap();

@@ -12,12 +12,12 @@ use mesh_six_db::{
     dead_letters::{self, DeadLetter},
     outbox::{self, Claimant},
 };
+use mesh_six_testing::samples::{AGENT, envelope, message, note, request};
 use serde_json::{Value, json};
 
 use crate::{
     ask::{self, Answer},
     rig::Rig,
-    samples::{AGENT, envelope, message, note, request},
 };
 
 const LETTERS: &str = "/api/v1/dead-letters";

@@ -14,7 +14,6 @@ mod paths;
 mod ready;
 mod refusals;
 mod rig;
-mod samples;
 mod tail;
 mod timeline;
 mod vouching;

@@ -11,13 +11,10 @@ use mesh_six_core::{
     task::{TaskResult, TaskStatus},
     time,
 };
+use mesh_six_testing::samples::{AGENT, note, request, result};
 use serde_json::{Value, json};
 
-use crate::{
-    ask,
-    rig::Rig,
-    samples::{AGENT, note, request, result},
-};
+use crate::{ask, rig::Rig};
 
 /// A task from its acceptance to its end, and its answer.
 fn story() -> (Vec<Event>, TaskResult) {
