@@ -229,8 +229,8 @@ async fn the_inbox_decides_where_an_agent_has_one() {
     let model = StubModel::start().await;
     let rig = start(RigSpec { model_url: Some(model.url().to_owned()), ..all() }).await;
     let (url, sql) = (rig.url(ORCHESTRATOR), sql(&rig).await);
-    let (forger, kept) = tokio::join!(
-        ScriptedAgent::join(&rig, "forger", "memory", &[]),
+    let (stranger, kept) = tokio::join!(
+        ScriptedAgent::join(&rig, "stranger", "memory", &[]),
         ScriptedAgent::join(&rig, "kept", "database", &[("kept", 0.9)]),
     );
 
@@ -241,11 +241,11 @@ async fn the_inbox_decides_where_an_agent_has_one() {
     model.wait_for_calls(1, SOON).await;
     let request = request_of(&sql, &task).await;
     let in_its_name = |answer: &str| {
-        let mut forged = forger.answer(&request, answer);
+        let mut forged = stranger.answer(&request, answer);
         "simple-agent".clone_into(&mut forged.agent_id);
         forged
     };
-    forger.say(&in_its_name("forged")).await;
+    stranger.say(&in_its_name("forged")).await;
     wait_rejected(&sql, &task, &[("simple-agent".to_owned(), "forged".to_owned())]).await;
     wait_until(SOON, async || letters_of(&sql, &task).await == ["resultHash: the agent's inbox holds no answer yet"])
         .await;
@@ -253,7 +253,7 @@ async fn the_inbox_decides_where_an_agent_has_one() {
     let ended = finished(&url, &task).await;
     assert_eq!(ended["result"]["response"], "the real answer", "{ended:#}");
     // And when it is done.
-    forger.say(&in_its_name("forged again")).await;
+    stranger.say(&in_its_name("forged again")).await;
     let another = "resultHash: the agent's inbox holds another answer";
     wait_until(SOON, async || letters_of(&sql, &task).await.first().is_some_and(|reason| reason == another)).await;
     assert_eq!((ends(&sql, &task).await, events(&sql, &task, "task.result").await), (1, 1));

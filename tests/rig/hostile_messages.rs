@@ -138,7 +138,9 @@ fn loads(open: &TaskRequest) -> [Load; 4] {
     tasks.add(Fate::Refused, "forged", FORGED, request);
     let mut loads = [results, notes, facts, tasks];
     let mut random = fastrand::Rng::with_seed(5);
-    loads.iter_mut().for_each(|load| random.shuffle(&mut load.messages));
+    for load in &mut loads {
+        random.shuffle(&mut load.messages);
+    }
     loads
 }
 
@@ -225,6 +227,68 @@ async fn processes(rig: &Rig) -> Vec<(String, Option<u32>)> {
     processes
 }
 
+/// What apps refused is among their dead letters, by kind, and counted.
+async fn refused_are_kept(rig: &Rig, sql: &Client, loads: &[Load]) {
+    for load in loads {
+        let topic = &load.topic;
+        for app in load.listeners {
+            let kept = letters(sql, app, topic).await;
+            assert_eq!(kept.values().sum::<u64>(), load.refusals(app), "{app}, {topic}: {kept:?}");
+            assert_eq!(kept.get("large"), Some(&u64::try_from(OVERSIZED).unwrap()), "{app}, {topic}");
+            assert_eq!(kept.get("astray"), Some(&u64::try_from(ASTRAY).unwrap()), "{app}, {topic}");
+            assert_eq!(kept.get("good"), None, "{app}, {topic}");
+            let counted = of_topic(rig, app, "mesh_six_messages_refused_total", topic, &[]).await;
+            assert_eq!(counted, load.refusals(app), "{app}, {topic}");
+            let large = "body: a message has at most 524288 bytes with its envelope";
+            assert_eq!(reasons(sql, app, topic, "large").await, [large], "{app}, {topic}");
+        }
+    }
+    let nobody = "nobody asked this agent for that attempt";
+    for (app, topic, kind, reason) in [
+        (EVENT_LOGGER, TASK_RESULTS, "forged", format!("agentId: {nobody}")),
+        (EVENT_LOGGER, TASK_RESULTS, "claimed", "resultHash: the agent's inbox holds no answer yet".to_owned()),
+        (EVENT_LOGGER, TASK_EVENTS, "forged", "source: only the orchestrator's facts come on this topic".to_owned()),
+        (AGENT, &task_topic(AGENT), "forged", format!("id: {nobody}")),
+    ] {
+        let kept = letters(sql, app, topic).await;
+        assert_eq!(kept.get(kind), Some(&u64::try_from(FORGED).unwrap()), "{app}, {topic}, {kind}");
+        assert_eq!(reasons(sql, app, topic, kind).await, [reason], "{app}, {topic}, {kind}");
+    }
+    let no_field = "SELECT count(*) FROM dead_letters WHERE app_id <> 'unknown' AND reason NOT LIKE '%: %'";
+    assert_eq!(count(sql, no_field).await, 0, "each reason names a field");
+}
+
+/// What no app saw is there as it came, once, whoever's sidecar gave it up.
+async fn unseen_are_kept(rig: &Rig, sql: &Client, loads: &[Load]) {
+    let unseen: BTreeSet<&[u8]> = loads
+        .iter()
+        .flat_map(|load| &load.messages)
+        .filter(|(fate, _)| *fate == Fate::Unseen)
+        .map(|(_, body)| &**body)
+        .collect();
+    let given_up: u64 =
+        loads.iter().map(|load| load.count(&[Fate::Unseen]) * u64::try_from(load.listeners.len()).unwrap()).sum();
+    wait_until(DONE, async || {
+        of_topic(rig, EVENT_LOGGER, "mesh_six_messages_received_total", "dead-letter", &["status=\"success\""]).await
+            >= given_up
+    })
+    .await;
+    let kept = sql.query("SELECT envelope FROM dead_letters WHERE app_id = 'unknown'", &[]).await.unwrap();
+    let kept: BTreeSet<&[u8]> = kept.iter().map(|row| row.get(0)).collect();
+    assert_eq!((kept.difference(&unseen).count(), unseen.difference(&kept).count()), (0, 0));
+    let unseen = u64::try_from(unseen.len()).unwrap();
+    assert_eq!(count(sql, "SELECT count(*) FROM dead_letters WHERE app_id = 'unknown'").await, unseen);
+    let dead = of_topic(rig, EVENT_LOGGER, "mesh_six_messages_received_total", "dead-letter", &[]).await;
+    assert_eq!(dead, given_up, "the topic of dead letters carries what no app saw, and nothing else");
+    let all = count(sql, "SELECT count(*) FROM dead_letters").await;
+    wait_until(SOON, async || {
+        let unknown = ["app=\"unknown\""];
+        counted(rig, EVENT_LOGGER, "mesh_six_dead_letters_waiting", &unknown).await == unseen
+            && counted(rig, EVENT_LOGGER, "mesh_six_dead_letters_waiting", &[]).await == all
+    })
+    .await;
+}
+
 #[tokio::test]
 #[ignore = "runs in a network namespace: cargo xtask test"]
 async fn ten_thousand_messages_that_nobody_should_take_are_refused_counted_and_kept() {
@@ -274,34 +338,7 @@ async fn ten_thousand_messages_that_nobody_should_take_are_refused_counted_and_k
     assert_eq!(ended["result"]["response"], "the real answer", "{ended:#}");
     assert_eq!(processes(&rig).await, before, "nothing has ended");
 
-    // What apps refused is among their dead letters, by kind, and counted.
-    for load in &loads {
-        let topic = &load.topic;
-        for app in load.listeners {
-            let kept = letters(&sql, app, topic).await;
-            assert_eq!(kept.values().sum::<u64>(), load.refusals(app), "{app}, {topic}: {kept:?}");
-            assert_eq!(kept.get("large"), Some(&u64::try_from(OVERSIZED).unwrap()), "{app}, {topic}");
-            assert_eq!(kept.get("astray"), Some(&u64::try_from(ASTRAY).unwrap()), "{app}, {topic}");
-            assert_eq!(kept.get("good"), None, "{app}, {topic}");
-            let counted = of_topic(&rig, app, "mesh_six_messages_refused_total", topic, &[]).await;
-            assert_eq!(counted, load.refusals(app), "{app}, {topic}");
-            let large = "body: a message has at most 524288 bytes with its envelope";
-            assert_eq!(reasons(&sql, app, topic, "large").await, [large], "{app}, {topic}");
-        }
-    }
-    let nobody = "nobody asked this agent for that attempt";
-    for (app, topic, kind, reason) in [
-        (EVENT_LOGGER, TASK_RESULTS, "forged", format!("agentId: {nobody}")),
-        (EVENT_LOGGER, TASK_RESULTS, "claimed", "resultHash: the agent's inbox holds no answer yet".to_owned()),
-        (EVENT_LOGGER, TASK_EVENTS, "forged", "source: only the orchestrator's facts come on this topic".to_owned()),
-        (AGENT, &task_topic(AGENT), "forged", format!("id: {nobody}")),
-    ] {
-        let kept = letters(&sql, app, topic).await;
-        assert_eq!(kept.get(kind), Some(&u64::try_from(FORGED).unwrap()), "{app}, {topic}, {kind}");
-        assert_eq!(reasons(&sql, app, topic, kind).await, [reason], "{app}, {topic}, {kind}");
-    }
-    let no_field = "SELECT count(*) FROM dead_letters WHERE app_id <> 'unknown' AND reason NOT LIKE '%: %'";
-    assert_eq!(count(&sql, no_field).await, 0, "each reason names a field");
+    refused_are_kept(&rig, &sql, &loads).await;
     for (verdict, expected) in [("unknown_task", FORGED), ("forged", FORGED)] {
         let label = format!("verdict=\"{verdict}\"");
         let counted = counted(&rig, ORCHESTRATOR, "mesh_six_task_results_total", &[&label]).await;
@@ -309,32 +346,14 @@ async fn ten_thousand_messages_that_nobody_should_take_are_refused_counted_and_k
     }
     assert_eq!(rejected(&sql, &task).await, [(AGENT.to_owned(), "forged".to_owned())]);
 
-    // What no app saw is there as it came, once, whoever's sidecar gave it up.
-    let unseen: BTreeSet<&[u8]> = loads
-        .iter()
-        .flat_map(|load| &load.messages)
-        .filter(|(fate, _)| *fate == Fate::Unseen)
-        .map(|(_, body)| &**body)
-        .collect();
-    let given_up: u64 =
-        loads.iter().map(|load| load.count(&[Fate::Unseen]) * u64::try_from(load.listeners.len()).unwrap()).sum();
-    wait_until(DONE, async || {
-        of_topic(&rig, EVENT_LOGGER, "mesh_six_messages_received_total", "dead-letter", &["status=\"success\""]).await
-            >= given_up
-    })
-    .await;
-    let kept = sql.query("SELECT envelope FROM dead_letters WHERE app_id = 'unknown'", &[]).await.unwrap();
-    let kept: BTreeSet<&[u8]> = kept.iter().map(|row| row.get(0)).collect();
-    assert_eq!((kept.difference(&unseen).count(), unseen.difference(&kept).count()), (0, 0));
-    assert_eq!(
-        count(&sql, "SELECT count(*) FROM dead_letters WHERE app_id = 'unknown'").await,
-        u64::try_from(unseen.len()).unwrap()
-    );
+    unseen_are_kept(&rig, &sql, &loads).await;
 
     // Nothing of it became an event, a task or work; the good ones did.
     let strangers = "SELECT count(*) FROM mesh_six_events e WHERE task_id IS NOT NULL \
         AND NOT EXISTS (SELECT FROM orchestrator_tasks t WHERE t.task_id = e.task_id)";
-    assert_eq!(count(&sql, strangers).await, u64::try_from(2 * GOOD).unwrap());
+    let good = u64::try_from(2 * GOOD).unwrap();
+    wait_until(DONE, async || count(&sql, strangers).await >= good).await;
+    assert_eq!(count(&sql, strangers).await, good);
     assert_eq!(count(&sql, "SELECT count(*) FROM orchestrator_tasks").await, real);
     assert_eq!(count(&sql, "SELECT count(*) FROM agent_inbox").await, real);
     assert_eq!(u64::try_from(model.calls().len()).unwrap(), real);

@@ -159,8 +159,7 @@ async fn a_position_whose_month_is_gone_is_told_with_the_first_that_is_there() {
     let rig = Rig::start().await;
     rig.log.append(vec![event(0)]).await.unwrap();
     rig.database.client().await.batch_execute(DROPPED).await.unwrap();
-    let timeline = format!("/api/v1/tasks/{}/timeline", new_id());
-    for path in ["/api/v1/events", "/api/v1/events/tail", "/api/v1/events/replay/task:x", &timeline] {
+    for path in ["/api/v1/events", "/api/v1/events/tail", "/api/v1/events/replay/task:x"] {
         let answer = ask::get(rig.router(), &format!("{path}?after={GONE}")).await;
         assert_eq!(answer.status, StatusCode::GONE, "{path}: {}", answer.text);
         let first = answer.json()["error"]["details"]["first"].as_str().unwrap().to_owned();

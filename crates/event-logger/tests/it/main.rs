@@ -15,5 +15,4 @@ mod ready;
 mod refusals;
 mod rig;
 mod tail;
-mod timeline;
 mod vouching;
