@@ -5,9 +5,13 @@
 
 mod by_hand;
 mod criteria;
+mod hostile_agents;
+mod hostile_messages;
 mod observed;
 mod outage;
+mod record;
 mod recovery;
+mod scripted;
 mod soak;
 mod start;
 mod support;

@@ -1,4 +1,5 @@
-//! The event logger: taps pub/sub into the event log, keeps the log's partitions, serves its read API.
+//! The event logger: taps pub/sub into the event log, keeps the log's partitions and the dead letters, serves its read
+//! API.
 //!
 //! It is the passive of the two paths (events.md §6): whatever services write themselves arrives here again
 //! under the same key, and whatever could not be written there arrives here alone.
@@ -13,7 +14,7 @@ mod waiting;
 use std::time::Duration;
 
 use mesh_six_core::{metric::Metric, names::EVENT_LOGGER};
-use mesh_six_db::{Database, DbError, events::EventLog, partitions, seals};
+use mesh_six_db::{Database, DbError, dead_letters, events::EventLog, partitions, seals};
 use mesh_six_runtime::{Background, HealthState, Routes, ServiceInfo};
 use mesh_six_sidecar::subscription_router;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +53,7 @@ pub const METRICS: [Metric; 3] = [waiting::LETTERS, waiting::OLDEST, api::DECIDE
 /// How often the database is asked for a sign of life and the gauges are set.
 const WATCH: Duration = Duration::from_secs(5);
 
-/// Starts the upkeep of the partitions and makes the routes. `shutdown` also ends the live tails.
+/// Starts the upkeep of partitions and dead letters and makes the routes. `shutdown` also ends the live tails.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
     mesh_six_runtime::metrics::describe(&METRICS);
     let Deps { db, log, app_token, config } = deps;
@@ -61,6 +62,8 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
     health.not_ready("database", "not asked yet");
     let (upkeep_db, stop) = (db.clone(), background.token());
     background.spawn_restarting("partitions", move || partitions::run_upkeep(upkeep_db.clone(), stop.clone()));
+    let (letters_db, stop) = (db.clone(), background.token());
+    background.spawn_restarting("letters", move || dead_letters::run_upkeep(letters_db.clone(), stop.clone()));
     let (sealed_db, stop) = (db.clone(), background.token());
     background.spawn_restarting("seals", move || {
         seals::run(sealed_db.clone(), config.seal_options(), config.seal_every, stop.clone())

@@ -37,7 +37,7 @@ const REGISTRY_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Engine {
     pub(crate) db: Database,
     /// Its followers are woken after each commit.
-    log: EventLog,
+    pub(crate) log: EventLog,
     pub(crate) registry: Registry,
     pub(crate) routing: Routing,
     pub(crate) relay: Relay,

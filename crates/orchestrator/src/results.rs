@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use mesh_six_core::{ApiError, names::ORCHESTRATOR, parse_value, task::TaskResult};
+use mesh_six_core::{names::ORCHESTRATOR, parse_value, task::TaskResult};
 use mesh_six_db::{
     DbResult,
     dead_letters::{self, DeadLetter},
@@ -39,7 +39,7 @@ impl Results {
     async fn take(&self, delivery: &Delivery) -> Status {
         let result: TaskResult = match parse_value(delivery.event.data.clone()) {
             Ok(result) => result,
-            Err(error) => return self.refuse(delivery, &error).await,
+            Err(error) => return self.rejected(delivery, &error).await,
         };
         // Only what the agent itself sent may be believed without its inbox, and only if it has none.
         let believe = delivery.event.source == result.agent_id && !self.keeps_inbox(&result.agent_id).await;
@@ -47,7 +47,7 @@ impl Results {
         match self.engine.accept(&key, Some(&result), believe, traceparent).await {
             Ok(_) => Status::Success,
             Err(error) if error.is_transient() => Status::Retry,
-            Err(error) => self.refuse(delivery, &error.into()).await,
+            Err(error) => self.rejected(delivery, &error.into()).await,
         }
     }
 
@@ -74,11 +74,6 @@ impl Results {
         keeps
     }
 
-    /// DROP once the reason is stored, else RETRY.
-    async fn refuse(&self, delivery: &Delivery, error: &ApiError) -> Status {
-        if self.rejected(delivery, error).await { Status::Drop } else { Status::Retry }
-    }
-
     async fn bury(&self, delivery: &Delivery, reason: &str) -> DbResult<()> {
         let letter = DeadLetter {
             app_id: ORCHESTRATOR.to_owned(),
@@ -100,11 +95,9 @@ impl BulkHandler for Results {
         stream::iter(taken.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await
     }
 
-    async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
-        let stored = self.bury(delivery, reason).await;
-        if let Err(error) = &stored {
-            tracing::warn!(error = %error, message.id = delivery.event.id, "a refused result waits for the database");
-        }
-        stored.is_ok()
+    async fn dropped(&self, delivery: &Delivery, reason: &str) -> Status {
+        let Err(error) = self.bury(delivery, reason).await else { return Status::Buried };
+        tracing::warn!(error = %error, message.id = delivery.event.id, "a refused result could not be kept");
+        if error.is_transient() { Status::Retry } else { Status::Drop }
     }
 }

@@ -14,8 +14,11 @@ pub enum Status {
     Success,
     /// The infrastructure is away: deliver it again later.
     Retry,
-    /// It can never succeed: to the dead letters.
+    /// It can never succeed, and nobody else has kept it: the sidecar puts it into the dead letters.
     Drop,
+    /// It can never succeed, and is in the table of dead letters with its reason: nothing is left for the sidecar to do.
+    #[serde(skip)]
+    Buried,
 }
 
 impl Status {
@@ -24,7 +27,7 @@ impl Status {
         match self {
             Self::Success => "success",
             Self::Retry => "retry",
-            Self::Drop => "drop",
+            Self::Drop | Self::Buried => "drop",
         }
     }
 }
@@ -156,6 +159,21 @@ pub struct EntryStatus {
     pub entry_id: String,
     /// What became of it.
     pub status: Status,
+    /// It was refused and is in the table of dead letters. Sidecars do not read this.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub buried: bool,
+}
+
+impl EntryStatus {
+    /// What the sidecar is told. Of a batch Dapr 1.18 must not be told to drop what it need not keep: it looks for the
+    /// message at the place that it had before those were taken out that are no JSON or were answered already. So it
+    /// would forward another one, or end itself where there is none.
+    pub fn new(entry_id: String, status: Status) -> Self {
+        match status {
+            Status::Buried => Self { entry_id, status: Status::Success, buried: true },
+            status => Self { entry_id, status, buried: false },
+        }
+    }
 }
 
 /// The answer to a delivery of one message alone.
@@ -163,6 +181,13 @@ pub struct EntryStatus {
 pub struct SingleAnswer {
     /// What became of it.
     pub status: Status,
+}
+
+impl SingleAnswer {
+    /// What the sidecar is told.
+    pub fn new(status: Status) -> Self {
+        Self { status: if status == Status::Buried { Status::Drop } else { status } }
+    }
 }
 
 /// Go writes `null` for an empty map.

@@ -63,17 +63,18 @@ impl Delivery {
 /// never works, because the batches of a subscription come one after the other (messaging.md §1).
 #[async_trait]
 pub trait BulkHandler: Send + Sync + 'static {
-    /// Takes a batch and answers each in order; an answer that is missing counts as RETRY. Whoever answers
-    /// DROP has stored the reason before. A batch may come again in parts: after a panic it is cut in halves
+    /// Takes a batch and answers each in order; an answer that is missing counts as RETRY. Whoever
+    /// refuses one stores it with the reason first (BURIED), and answers DROP only where that can never be. A batch may come again in parts: after a panic it is cut in halves
     /// until the entry that causes it is alone.
     async fn handle(&self, deliveries: Vec<Delivery>) -> Vec<Status>;
 
-    /// [`Self::handle`] panicked on this message alone, so it will be dropped. Stores the reason; false if that
-    /// could not be done because the infrastructure is away, then the message is delivered again.
-    async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool;
+    /// [`Self::handle`] panicked on this message alone, so it is refused. Stores it with the reason, and says what the
+    /// sidecar is answered: BURIED; DROP where it can never be stored; RETRY where the infrastructure is away, then it
+    /// is delivered again.
+    async fn dropped(&self, delivery: &Delivery, reason: &str) -> Status;
 
-    /// The message is malformed, so it will be dropped without having been handled. As [`Self::dropped`].
-    async fn rejected(&self, delivery: &Delivery, error: &ApiError) -> bool {
+    /// The message is malformed, so it is refused without having been handled. As [`Self::dropped`].
+    async fn rejected(&self, delivery: &Delivery, error: &ApiError) -> Status {
         let place = error.field.as_deref().unwrap_or("body");
         self.dropped(delivery, &format!("{place}: {}", error.message)).await
     }

@@ -39,7 +39,7 @@ pub(crate) fn received(topic: &str, status: Status) {
 }
 
 /// A message was dropped; `cause` is one word.
-pub fn refused(topic: &str, cause: &'static str) {
+pub(crate) fn refused(topic: &str, cause: &'static str) {
     counter!(REFUSED.name, "topic" => topic.to_owned(), "cause" => cause).increment(1);
 }
 

@@ -315,7 +315,7 @@ impl BulkHandler for Collector {
         answers
     }
 
-    async fn dropped(&self, _: &Delivery, reason: &str) -> bool {
+    async fn dropped(&self, _: &Delivery, reason: &str) -> Status {
         panic!("an agent published something unreadable: {reason}");
     }
 }

@@ -101,7 +101,7 @@ async fn a_malformed_request_is_dropped_with_its_reason_and_the_next_one_goes_th
 }
 
 #[tokio::test]
-async fn what_nobody_asked_this_agent_for_is_ignored() {
+async fn what_nobody_asked_this_agent_for_becomes_a_dead_letter() {
     let mesh = Mesh::new().await;
     let agent = Tiny::new(1);
     let running = mesh.start(agent.clone()).await;
@@ -111,8 +111,8 @@ async fn what_nobody_asked_this_agent_for_is_ignored() {
     mesh.result(good.id).await;
     running.end().await;
     assert_eq!(agent.runs(), 1);
-    let letters = mesh.text("SELECT count(*)::text FROM dead_letters").await;
-    assert_eq!(letters.as_deref(), Some("0"));
+    let letters = mesh.text("SELECT string_agg(reason, '; ') FROM dead_letters").await;
+    assert_eq!(letters.as_deref(), Some("id: nobody asked this agent for that attempt"));
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ pub(super) async fn tasks(conn: &mut AsyncPgConnection, tasks: &[Uuid], erased: 
     erased.outbox +=
         run("UPDATE outbox SET payload = '{}', sent_at = coalesce(sent_at, now()) WHERE task_id = ANY(", ")").await?;
     erased.dead_letters += run(
-        "UPDATE dead_letters SET envelope = '', state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END \
+        "UPDATE dead_letters SET envelope = '', state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END, \
+         decided_at = CASE state WHEN 'waiting' THEN now() ELSE decided_at END \
          WHERE envelope <> '' AND EXISTS (SELECT FROM unnest(",
         ") task WHERE position(convert_to(task::text, 'UTF8') IN envelope) > 0)",
     )

@@ -59,7 +59,8 @@ async fn on(conn: &mut AsyncPgConnection, update: &'static str, tasks: &[Uuid]) 
 /// Blanks the dead letters that name `user`, as the mesh writes requests; their tasks may be long gone.
 pub(super) async fn forget_in_letters(conn: &mut AsyncPgConnection, user: &str) -> DbResult<usize> {
     let query = Statement::<()>::new(
-        "UPDATE dead_letters SET envelope = '', state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END \
+        "UPDATE dead_letters SET envelope = '', state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END, \
+         decided_at = CASE state WHEN 'waiting' THEN now() ELSE decided_at END \
          FROM (SELECT to_json(",
     );
     let query = query.bind(Value::Text(user)).sql(

@@ -9,6 +9,7 @@ mod decide;
 mod find;
 mod send;
 mod store;
+mod upkeep;
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -26,6 +27,7 @@ pub use decide::{discard, replay};
 pub use find::{LetterCursor, LetterFilter, Waiting, check_id, get, list, oldest_waiting, waiting};
 pub use send::{to_send, unsendable};
 pub use store::store;
+pub use upkeep::{KEEP, prune, run_upkeep};
 
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 1_000;

@@ -16,6 +16,8 @@ struct AcceptRow {
     added: bool,
     #[diesel(sql_type = sql_types::Bool)]
     open: bool,
+    #[diesel(sql_type = sql_types::Bool)]
+    asked: bool,
     #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
     state: Option<String>,
 }
@@ -43,6 +45,7 @@ pub async fn accept(
             WHERE task_id = $1 AND attempt = $2 AND agent_id = $3 AND state = 'published' RETURNING task_id
         )
         SELECT EXISTS (SELECT FROM added) AS added, EXISTS (SELECT FROM open) AS open,
+            EXISTS (SELECT FROM task_attempts WHERE task_id = $1 AND attempt = $2 AND agent_id = $3) AS asked,
             (SELECT state FROM agent_inbox WHERE task_id = $1 AND attempt = $2 AND agent_id = $3) AS state",
         &[
             Value::Id(request.id),
@@ -61,6 +64,7 @@ pub async fn accept(
         Some(_) => Accepted::Known,
         // Somebody else's insert is not in this statement's snapshot.
         None if row.open => Accepted::Known,
-        None => Accepted::NotExpected,
+        None if row.asked => Accepted::NotExpected,
+        None => Accepted::NobodyAsked,
     })
 }

@@ -34,8 +34,10 @@ pub enum Accepted {
     Known,
     /// It is done already; its stored result is due for publishing again.
     Done,
-    /// No open attempt names this agent and attempt, or its deadline has passed.
+    /// The attempt has ended, or its deadline has passed.
     NotExpected,
+    /// No attempt names this agent: the orchestrator did not send this.
+    NobodyAsked,
 }
 
 /// Which row: one attempt of one task by one agent.

@@ -119,12 +119,15 @@ pub(super) async fn settle(
     answer: &Answer,
 ) -> DbResult<Verdict> {
     let result = &answer.result;
+    // The inbox holds one answer for good; a message may say one thing now and another then.
+    let differs = !answer.confirmed && work.row.answered_otherwise(result);
     let ruling = rule(Case {
         task: work.row.summary.status(),
         attempt: attempt.map(|a| (a.agent_id.as_str(), a.outcome.as_deref())),
         agent: &key.agent_id,
         success: result.success,
         taken: answer.taken,
+        differs,
     });
     if answer.confirmed && !answer.taken {
         mark_taken(conn, key).await?;

@@ -31,6 +31,8 @@ pub(super) struct Case<'a> {
     pub(super) success: bool,
     /// Whether this answer was taken from the inbox before.
     pub(super) taken: bool,
+    /// Whether another answer to this attempt was accepted.
+    pub(super) differs: bool,
 }
 
 pub(super) fn rule(case: Case<'_>) -> Ruling {
@@ -41,6 +43,7 @@ pub(super) fn rule(case: Case<'_>) -> Ruling {
     let answered = [AttemptOutcome::Success.as_str(), AttemptOutcome::Failed.as_str()];
     match outcome {
         _ if case.taken => Ruling::Duplicate,
+        Some(outcome) if answered.contains(&outcome) && case.differs => Ruling::Reject(RejectReason::Forged),
         Some(outcome) if answered.contains(&outcome) => Ruling::Duplicate,
         None if !case.task.is_final() => Ruling::Take,
         Some(_) if case.success && !case.task.is_final() => Ruling::TakeLate,
@@ -53,7 +56,7 @@ mod tests {
     use super::*;
 
     fn case(task: TaskStatus, outcome: Option<&str>, success: bool) -> Case<'_> {
-        Case { task, attempt: Some(("a", outcome)), agent: "a", success, taken: false }
+        Case { task, attempt: Some(("a", outcome)), agent: "a", success, taken: false, differs: false }
     }
 
     #[test]
@@ -78,6 +81,8 @@ mod tests {
         assert_eq!(rule(other), Ruling::Reject(RejectReason::WrongAgent));
         let unknown = Case { attempt: None, ..case(Dispatched, None, true) };
         assert_eq!(rule(unknown), Ruling::Reject(RejectReason::Forged));
+        let changed = Case { differs: true, ..case(Completed, Some("success"), true) };
+        assert_eq!(rule(changed), Ruling::Reject(RejectReason::Forged));
         let again = Case { taken: true, ..case(Dispatched, Some("unavailable"), false) };
         assert_eq!(rule(again), Ruling::Duplicate);
     }

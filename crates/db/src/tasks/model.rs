@@ -209,6 +209,13 @@ impl Row {
             user_id: row.user_id.clone(),
         }
     }
+
+    /// Whether the answer that was accepted to the same attempt of the same agent is another one than `answer`.
+    pub(super) fn answered_otherwise(&self, answer: &TaskResult) -> bool {
+        let same = |accepted: &TaskResult| (accepted.attempt, &accepted.agent_id) == (answer.attempt, &answer.agent_id);
+        let accepted: Option<TaskResult> = read(self.result.as_ref()).filter(same);
+        accepted.is_some_and(|accepted| accepted.result_hash != answer.result_hash)
+    }
 }
 
 impl From<SummaryRow> for TaskSummary {

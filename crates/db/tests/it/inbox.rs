@@ -125,13 +125,13 @@ async fn only_what_an_open_attempt_expects_is_accepted_and_only_once() {
     assert_eq!(rig.accept(&expected).await, Accepted::Queued);
     assert_eq!(rig.accept(&expected).await, Accepted::Known);
 
-    assert_eq!(rig.accept(&request(5)).await, Accepted::NotExpected, "unknown task");
+    assert_eq!(rig.accept(&request(5)).await, Accepted::NobodyAsked, "unknown task");
     let other_attempt = TaskRequest { attempt: 2, ..expected.clone() };
-    assert_eq!(rig.accept(&other_attempt).await, Accepted::NotExpected, "unknown attempt");
+    assert_eq!(rig.accept(&other_attempt).await, Accepted::NobodyAsked, "unknown attempt");
     let elsewhere = rig.dispatched(5, 60).await;
     let mut conn = rig.db.conn().await.unwrap();
     let accepted = inbox::accept(&mut conn, &elsewhere, "other-agent", None).await.unwrap();
-    assert_eq!(accepted, Accepted::NotExpected, "another agent's");
+    assert_eq!(accepted, Accepted::NobodyAsked, "another agent's");
     let past = rig.dispatched(5, -1).await;
     assert_eq!(rig.accept(&past).await, Accepted::NotExpected, "deadline passed");
     let ended = rig.dispatched(5, 60).await;

@@ -6,7 +6,6 @@ mod query;
 mod replay;
 mod stats;
 mod tail;
-mod timeline;
 
 use axum::{Router, routing::get};
 use mesh_six_db::{Database, events::EventLog};
@@ -25,7 +24,7 @@ struct Api {
 /// The paths of this service, described.
 #[derive(OpenApi)]
 #[openapi(
-    paths(horizon::horizon, query::query, replay::replay, stats::stats, tail::tail, timeline::timeline, schema),
+    paths(horizon::horizon, query::query, replay::replay, stats::stats, tail::tail, schema),
     components(schemas(mesh_six_core::StoredEvent, mesh_six_core::error::ErrorBody))
 )]
 struct Described;
@@ -47,9 +46,7 @@ pub(crate) fn routes(db: Database, log: EventLog, shutdown: CancellationToken) -
             .route(&format!("{prefix}/events/horizon"), get(horizon::horizon))
             .route(&format!("{prefix}/events/stats"), get(stats::stats))
             .route(&format!("{prefix}/events/tail"), get(tail::tail))
-            .route(&format!("{prefix}/events/schema"), get(schema))
-            // With the orchestrator's name for the id, since both share a port in `up`.
-            .route(&format!("{prefix}/tasks/{{taskId}}/timeline"), get(timeline::timeline));
+            .route(&format!("{prefix}/events/schema"), get(schema));
     }
     routes.merge(letters::routes()).with_state(Api { db, log, shutdown })
 }

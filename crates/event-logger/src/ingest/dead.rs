@@ -21,8 +21,8 @@ impl BulkHandler for DeadLetters {
         vec![status; deliveries.len()]
     }
 
-    async fn dropped(&self, _: &Delivery, _: &str) -> bool {
-        false
+    async fn dropped(&self, _: &Delivery, _: &str) -> Status {
+        Status::Retry
     }
 }
 

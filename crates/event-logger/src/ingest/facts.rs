@@ -32,7 +32,7 @@ impl BulkHandler for Facts {
         self.intake.take(&deliveries, events).await
     }
 
-    async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
+    async fn dropped(&self, delivery: &Delivery, reason: &str) -> Status {
         self.intake.dropped(delivery, reason).await
     }
 }

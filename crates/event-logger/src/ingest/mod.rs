@@ -1,8 +1,8 @@
 //! Messages into events: durable before acknowledged, exactly once in effect.
 //!
 //! A handler turns each message of a batch into an event or a refusal; [`Intake`] writes the events and answers.
-//! SUCCESS only after the commit, RETRY while the infrastructure is away, DROP for what can never succeed, and
-//! only after its reason was stored.
+//! SUCCESS only after the commit, RETRY while the infrastructure is away, BURIED for what can never succeed, once
+//! it is stored with its reason.
 
 mod dead;
 mod events;
@@ -86,15 +86,15 @@ impl Intake {
         });
         let letters: Vec<DeadLetter> = bad.clone().map(|(d, error)| self.letter(d, &reason(error))).collect();
         let buried = self.bury(&letters).await;
-        if buried {
+        if buried != Status::Retry {
             bad.for_each(|(delivery, error)| tell(delivery, error));
         }
         answers
             .iter()
             .map(|answer| match answer {
                 Ok(()) => Status::Success,
-                Err(Refusal::Bad(_)) if buried => Status::Drop,
-                Err(_) => Status::Retry,
+                Err(Refusal::Bad(_)) => buried,
+                Err(Refusal::Later) => Status::Retry,
             })
             .collect()
     }
@@ -111,17 +111,19 @@ impl Intake {
         }
     }
 
-    /// Stores why `delivery` is dropped; false while the database is away.
-    pub(crate) async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
+    /// Stores why `delivery` is refused, and says what it is answered.
+    pub(crate) async fn dropped(&self, delivery: &Delivery, reason: &str) -> Status {
         self.bury(&[self.letter(delivery, reason)]).await
     }
 
-    /// Stores letters of messages that are about to be dropped; false while the database is away. Where it never
-    /// will, the messages are dropped all the same: the broker's copies then wait at the topic of dead letters.
-    async fn bury(&self, letters: &[DeadLetter]) -> bool {
+    /// Stores letters of messages that are refused, and says what these are answered: RETRY while the database is away.
+    /// Where it never will, the messages are dropped all the same: the broker's copies then wait at the topic of dead
+    /// letters.
+    async fn bury(&self, letters: &[DeadLetter]) -> Status {
         match self.store(letters).await {
-            Ok(()) => true,
-            Err(error) => !error.is_transient(),
+            Ok(()) => Status::Buried,
+            Err(error) if error.is_transient() => Status::Retry,
+            Err(_) => Status::Drop,
         }
     }
 
@@ -149,10 +151,9 @@ fn reason(error: &ApiError) -> String {
     }
 }
 
-/// Counts and logs a message that is dropped. The error's text is for the dead letter: it may quote the message.
+/// Logs a message that is dropped. The error's text is for the dead letter: it may quote the message.
 fn tell(delivery: &Delivery, error: &ApiError) {
     let Delivery { topic, event, .. } = delivery;
-    mesh_six_sidecar::metrics::refused(topic, "refused");
     let id = shortened(&event.id, 128);
     tracing::warn!(messaging.topic = %topic, event.id = %id, field = error.field, "a message was refused");
 }

@@ -36,7 +36,7 @@ impl BulkHandler for TaskResults {
         self.0.take(&deliveries, events).await
     }
 
-    async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
+    async fn dropped(&self, delivery: &Delivery, reason: &str) -> Status {
         self.0.dropped(delivery, reason).await
     }
 }

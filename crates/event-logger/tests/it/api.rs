@@ -2,9 +2,10 @@
 
 use axum::http::StatusCode;
 use mesh_six_core::{Event, TraceId, id::new_id, time};
+use mesh_six_testing::samples::{self, dispatched};
 use serde_json::{Value, json};
 
-use crate::{ask, rig::Rig, samples::dispatched};
+use crate::{ask, rig::Rig};
 
 /// A position before the end of the month that [`DROPPED`] says was dropped.
 const GONE: &str = "1-1-1-200001";
@@ -158,8 +159,7 @@ async fn a_position_whose_month_is_gone_is_told_with_the_first_that_is_there() {
     let rig = Rig::start().await;
     rig.log.append(vec![event(0)]).await.unwrap();
     rig.database.client().await.batch_execute(DROPPED).await.unwrap();
-    let timeline = format!("/api/v1/tasks/{}/timeline", new_id());
-    for path in ["/api/v1/events", "/api/v1/events/tail", "/api/v1/events/replay/task:x", &timeline] {
+    for path in ["/api/v1/events", "/api/v1/events/tail", "/api/v1/events/replay/task:x"] {
         let answer = ask::get(rig.router(), &format!("{path}?after={GONE}")).await;
         assert_eq!(answer.status, StatusCode::GONE, "{path}: {}", answer.text);
         let first = answer.json()["error"]["details"]["first"].as_str().unwrap().to_owned();
@@ -193,7 +193,7 @@ async fn a_replay_is_an_aggregate_s_events_line_by_line() {
 #[tokio::test]
 async fn answers_look_like_this() {
     let rig = Rig::start().await;
-    let mut fact = dispatched(&crate::samples::request());
+    let mut fact = dispatched(&samples::request());
     let task = fact.task_id.unwrap();
     fact.idempotency_key = Some("a key of somebody".to_owned());
     rig.log.append(vec![fact]).await.unwrap();

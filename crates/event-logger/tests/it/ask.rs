@@ -55,9 +55,13 @@ pub(crate) fn bulk_of_texts(events: &[&str]) -> String {
     format!(r#"{{"id":"{}","type":"com.dapr.event.sent.bulk","entries":[{}]}}"#, Uuid::new_v4(), entries.join(","))
 }
 
-/// The statuses of a bulk answer, in order.
+/// The statuses of a bulk answer, in order; `BURIED` where a message was refused and kept.
 pub(crate) fn statuses(answer: &Answer) -> Vec<String> {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let answer = answer.json();
-    answer["statuses"].as_array().unwrap().iter().map(|s| s["status"].as_str().unwrap().to_owned()).collect()
+    let status = |entry: &Value| match (&entry["buried"], entry["status"].as_str().unwrap()) {
+        (Value::Bool(true), "SUCCESS") => "BURIED".to_owned(),
+        (_, status) => status.to_owned(),
+    };
+    answer["statuses"].as_array().unwrap().iter().map(status).collect()
 }

@@ -12,12 +12,12 @@ use mesh_six_db::{
     dead_letters::{self, DeadLetter},
     outbox::{self, Claimant},
 };
+use mesh_six_testing::samples::{AGENT, envelope, message, note, request};
 use serde_json::{Value, json};
 
 use crate::{
     ask::{self, Answer},
     rig::Rig,
-    samples::{AGENT, envelope, message, note, request},
 };
 
 const LETTERS: &str = "/api/v1/dead-letters";
@@ -339,4 +339,28 @@ async fn e_5_a_replayed_message_is_one_event_however_often_it_comes() {
     }
     assert_eq!(rig.events().await.len(), 1);
     assert_eq!(standing(&rig, "event-logger", note["id"].as_str().unwrap()).await.0, "replayed");
+}
+
+#[tokio::test]
+async fn what_was_decided_about_goes_after_a_month_and_what_waits_or_is_still_to_be_sent_never() {
+    let rig = Rig::start().await;
+    let names = ["waits", "sent", "unsent", "unwanted", "unwanted lately"];
+    let letters = names.map(|name| letter("a", TASK_EVENTS, name, &event(name)));
+    store(&rig, &letters).await;
+    let mut ids = Vec::new();
+    for name in names {
+        ids.push(id_of(&rig, name).await);
+    }
+    decide(&rig, "replay", &[&ids[1], &ids[2]]).await;
+    decide(&rig, "discard", &[&ids[3], &ids[4]]).await;
+    let client = rig.database.client().await;
+    let old = "UPDATE dead_letters SET decided_at = now() - interval '31 days', first_at = now() - interval '1 year', \
+        last_at = now() - interval '1 year' WHERE id <> 'unwanted lately'";
+    client.batch_execute(old).await.unwrap();
+    client.execute("UPDATE outbox SET sent_at = now() WHERE letter_id = $1", &[&ids[1]]).await.unwrap();
+    let mut conn = rig.db.conn().await.unwrap();
+    assert_eq!(dead_letters::prune(&mut conn, dead_letters::KEEP).await.unwrap(), 2);
+    let left: Vec<String> = rig.letters().await.into_iter().map(|letter| letter.id).collect();
+    assert_eq!(left, ["unsent", "unwanted lately", "waits"]);
+    assert_eq!(dead_letters::prune(&mut conn, dead_letters::KEEP).await.unwrap(), 0);
 }

@@ -14,7 +14,5 @@ mod paths;
 mod ready;
 mod refusals;
 mod rig;
-mod samples;
 mod tail;
-mod timeline;
 mod vouching;

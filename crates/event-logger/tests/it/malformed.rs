@@ -1,19 +1,16 @@
 //! Generated malformed messages: none is stored as an event, none ends the service, each is counted.
 
 use futures_util::future::join_all;
-use mesh_six_core::names::{TASK_EVENTS, TASK_PROGRESS, TASK_RESULTS};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use proptest::{
-    prelude::*,
-    strategy::ValueTree,
-    test_runner::{RngAlgorithm, TestRng, TestRunner},
+use mesh_six_testing::{
+    malformed::{Generator, Pattern},
+    samples::{request, result},
 };
-use serde_json::{Value, json};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
 
 use crate::{
     ask,
     rig::{Rig, TOKEN, fill_inbox},
-    samples::{AGENT, dispatched, envelope, message, note, request, result},
 };
 
 /// Each comes alone and in a batch.
@@ -28,95 +25,6 @@ pub(crate) fn refused(metrics: &PrometheusHandle) -> usize {
     lines.map(|l| l.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum()
 }
 
-/// A topic's route, a good message, and the members that its content cannot do without.
-struct Topic {
-    route: &'static str,
-    good: Value,
-    needed: &'static [&'static str],
-}
-
-#[derive(Clone, Debug)]
-enum Damage {
-    /// Not even an object.
-    Instead(Value),
-    /// A member of the envelope that must be a text.
-    Envelope(&'static str, Option<Value>),
-    /// Content that is no object.
-    Content(Value),
-    /// A member of the content (counted modulo their number).
-    Member(usize, Option<Value>),
-    /// A member whose text is JSON, but not such that a parser of ours takes it.
-    Text(&'static str),
-}
-
-/// Half of a surrogate pair, a number that no type holds, and text that is deeper than it is ever meant.
-fn texts() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec!["\"\\ud800\"", "[\"\\udc00\\ud800\"]", "1e999", "-2e400", "DEEP"])
-}
-
-/// What no member of ours takes: each has another type, or is no such text.
-fn wrong() -> impl Strategy<Value = Value> {
-    prop_oneof![
-        Just(Value::Null),
-        any::<f64>().prop_filter("JSON has no others", |f| f.is_finite() && f.fract() != 0.0).prop_map(Value::from),
-        prop::collection::vec(any::<u8>(), 0..5).prop_map(Value::from),
-        prop::collection::btree_map(".{0,5}", any::<bool>(), 0..3).prop_map(|map| json!(map)),
-        Just(json!("\u{0}")),
-        Just(json!("")),
-    ]
-}
-
-fn damage() -> impl Strategy<Value = Damage> {
-    let scalar = || {
-        prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            ".{0,20}".prop_map(Value::from),
-            prop::collection::vec(".{0,5}", 0..6).prop_map(|list| json!(list)),
-        ]
-    };
-    let no_text = || {
-        prop::option::of(prop_oneof![
-            any::<i64>().prop_map(Value::from),
-            prop::collection::vec(any::<bool>(), 0..3).prop_map(|list| json!(list)),
-            Just(json!({})),
-            Just(json!("")),
-        ])
-    };
-    prop_oneof![
-        1 => scalar().prop_map(Damage::Instead),
-        2 => (prop::sample::select(vec!["id", "source"]), no_text()).prop_map(|(name, value)| Damage::Envelope(name, value)),
-        1 => scalar().prop_map(Damage::Content),
-        6 => (any::<usize>(), prop::option::of(wrong())).prop_map(|(at, value)| Damage::Member(at, value)),
-        1 => texts().prop_map(Damage::Text),
-    ]
-}
-
-fn change(object: &mut Value, name: &str, value: Option<Value>) {
-    match value {
-        Some(value) => object[name] = value,
-        None => drop(object.as_object_mut().unwrap().remove(name)),
-    }
-}
-
-fn damaged(topic: &Topic, number: usize, damage: Damage) -> String {
-    let mut event = topic.good.clone();
-    event["id"] = json!(format!("case {number}"));
-    match damage {
-        Damage::Instead(value) => return value.to_string(),
-        Damage::Envelope(name, value) => change(&mut event, name, value),
-        Damage::Content(value) => event["data"] = value,
-        Damage::Member(at, value) => change(&mut event["data"], topic.needed[at % topic.needed.len()], value),
-        Damage::Text(text) => {
-            let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
-            event["data"][topic.needed[0]] = json!("HERE");
-            return event.to_string().replace("\"HERE\"", if text == "DEEP" { &deep } else { text });
-        }
-    }
-    event.to_string()
-}
-
 #[tokio::test]
 async fn e_5_no_malformed_message_is_stored_crashes_or_goes_uncounted() {
     let recorder = PrometheusBuilder::new().build_recorder();
@@ -125,48 +33,22 @@ async fn e_5_no_malformed_message_is_stored_crashes_or_goes_uncounted() {
     let rig = Rig::start().await;
     let answer = result(&request());
     fill_inbox(&rig.database.client().await, std::slice::from_ref(&answer), true).await;
-    let topics = [
-        Topic {
-            route: "/events/task-results",
-            good: envelope(AGENT, message(TASK_RESULTS, json!(answer))),
-            needed: &[
-                "taskId",
-                "agentId",
-                "capability",
-                "traceId",
-                "success",
-                "resultHash",
-                "durationMs",
-                "completedAt",
-            ],
-        },
-        Topic {
-            route: "/events/task-progress",
-            good: envelope(AGENT, message(TASK_PROGRESS, json!(note(&request(), "good")))),
-            needed: &["taskId", "agentId", "traceId", "status"],
-        },
-        Topic {
-            route: "/events/task-events",
-            good: envelope("orchestrator", message(TASK_EVENTS, json!(dispatched(&request())))),
-            needed: &["traceId", "agentId", "eventType", "idempotencyKey"],
-        },
-    ];
-    let mut runner =
-        TestRunner::new_with_rng(ProptestConfig::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let strategy = damage();
-    for topic in &topics {
-        let cases: Vec<String> = (0..CASES / topics.len())
-            .map(|number| damaged(topic, number, strategy.new_tree(&mut runner).unwrap().current()))
-            .collect();
+    let patterns = [Pattern::result(&answer), Pattern::note(), Pattern::fact()];
+    let mut generator = Generator::new(1);
+    let route = |pattern: &Pattern| format!("/events/{}", pattern.topic);
+    for pattern in &patterns {
+        let cases: Vec<String> =
+            (0..CASES / patterns.len()).map(|number| generator.next(pattern, number).text).collect();
+        let route = route(pattern);
         for part in cases.chunks(AT_ONCE) {
-            let alone = part.iter().map(|case| ask::post(rig.router(), topic.route, TOKEN, case.clone()));
+            let alone = part.iter().map(|case| ask::post(rig.router(), &route, TOKEN, case.clone()));
             for (case, answer) in part.iter().zip(join_all(alone).await) {
                 assert_eq!(answer.json(), json!({"status": "DROP"}), "{case}");
             }
             let entries: Vec<&str> = part.iter().map(String::as_str).collect();
-            let answer = ask::post(rig.router(), topic.route, TOKEN, ask::bulk_of_texts(&entries)).await;
+            let answer = ask::post(rig.router(), &route, TOKEN, ask::bulk_of_texts(&entries)).await;
             for (case, status) in part.iter().zip(ask::statuses(&answer)) {
-                assert_eq!(status, "DROP", "{case}");
+                assert_eq!(status, "BURIED", "{case}");
             }
         }
     }
@@ -176,8 +58,8 @@ async fn e_5_no_malformed_message_is_stored_crashes_or_goes_uncounted() {
     assert_eq!(usize::try_from(letters.iter().map(|l| l.tries).sum::<i32>()).unwrap(), 2 * CASES);
     assert!(letters.iter().all(|l| l.reason.contains(": ")), "each reason names a field");
     // The undamaged ones are good.
-    for topic in &topics {
-        assert_eq!(rig.deliver(topic.route, std::slice::from_ref(&topic.good)).await, ["SUCCESS"]);
+    for pattern in &patterns {
+        assert_eq!(rig.deliver(&route(pattern), std::slice::from_ref(&pattern.good)).await, ["SUCCESS"]);
     }
-    assert_eq!(rig.events().await.len(), topics.len());
+    assert_eq!(rig.events().await.len(), patterns.len());
 }

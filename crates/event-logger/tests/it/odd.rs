@@ -2,12 +2,12 @@
 
 use axum::http::StatusCode;
 use mesh_six_core::names::{TASK_EVENTS, TASK_PROGRESS};
+use mesh_six_testing::samples::{AGENT, dispatched, envelope, message, note, request, with};
 use serde_json::{Value, json};
 
 use crate::{
     ask,
     rig::{Rig, TOKEN},
-    samples::{AGENT, dispatched, envelope, message, note, request, with},
 };
 
 const ROUTE: &str = "/events/task-progress";
@@ -57,7 +57,7 @@ async fn lone_surrogates_and_deep_nesting_fail_alone_and_say_where() {
     let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(1_000), close.repeat(1_000));
     let odd = ["\"\\ud800\"", "{\"a\":[\"\\udc00 b\"]}", &deep("[", "]"), &deep("{\"a\":", "}")].map(with_details);
     let (alone, batch) = deliver(&rig, &odd).await;
-    assert_eq!((alone, batch), (vec!["DROP".to_owned(); 4], vec!["DROP".to_owned(); 4]));
+    assert_eq!((alone, batch), (vec!["DROP".to_owned(); 4], vec!["BURIED".to_owned(); 4]));
     let letters = rig.letters().await;
     assert_eq!(letters.len(), 4, "nothing is lost: each waits as it came");
     assert!(letters.iter().all(|letter| letter.tries == 2 && letter.reason.contains(": ")), "{letters:?}");
@@ -72,7 +72,7 @@ async fn an_endless_trace_id_is_refused_in_few_words() {
     let noted = envelope(AGENT, message(TASK_PROGRESS, json!(note(&request(), "odd"))));
     let noted = with(noted.clone(), "data", with(noted["data"].clone(), "traceId", json!(long)));
     let (alone, batch) = deliver(&rig, &[noted.to_string()]).await;
-    assert_eq!((alone, batch), (vec!["DROP".to_owned()], vec!["DROP".to_owned()]));
+    assert_eq!((alone, batch), (vec!["DROP".to_owned()], vec!["BURIED".to_owned()]));
     let letters = rig.letters().await;
     assert!(letters[0].reason.starts_with("traceId: ") && letters[0].reason.len() < 1_024, "{}", letters[0].reason);
     // As a condition it is named as well, as long as an address may be.
@@ -92,7 +92,7 @@ async fn an_unknown_version_is_refused_where_the_type_is_known_and_kept_where_it
     let unknown = with(unknown.clone(), "data", with(unknown["data"].clone(), "eventVersion", json!(7)));
     let statuses = rig.deliver("/events/task-events", &[fact("eventVersion", json!(2)), unknown]).await;
     let letters = rig.letters().await;
-    assert_eq!(statuses, ["DROP", "SUCCESS"], "{letters:?}");
+    assert_eq!(statuses, ["BURIED", "SUCCESS"], "{letters:?}");
     assert_eq!(letters[0].reason, "eventVersion: task.dispatched is known up to version 1, not 2");
     assert_eq!(rig.events().await[0].event.event_version, 7);
 }

@@ -6,14 +6,17 @@ use axum::http::StatusCode;
 use mesh_six_core::names::{TASK_PROGRESS, TASK_RESULTS};
 use mesh_six_db::events::EventLog;
 use mesh_six_sidecar::{LocalMesh, MeshConfig, Message, Sidecar};
-use mesh_six_testing::{TestServer, wait_until};
+use mesh_six_testing::{
+    TestServer,
+    samples::{AGENT, envelope, message, note, request, result, with},
+    wait_until,
+};
 use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
     ask,
     rig::{Service, fill_inbox},
-    samples::{AGENT, envelope, message, note, request, result, with},
 };
 
 const MESSAGES: usize = 1_000;

@@ -8,13 +8,16 @@ use mesh_six_db::{
     seals::{self, VerifyOptions},
 };
 use mesh_six_event_logger::EventLoggerConfig;
-use mesh_six_testing::{TestServer, wait_until};
+use mesh_six_testing::{
+    TestServer,
+    samples::{AGENT, dispatched, envelope, message, note, request, result},
+    wait_until,
+};
 use serde_json::{Value, json};
 
 use crate::{
     ask,
     rig::{Service, TOKEN, fill_inbox},
-    samples::{AGENT, dispatched, envelope, message, note, request, result},
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -7,12 +7,10 @@ use mesh_six_core::{
     time,
 };
 use mesh_six_sidecar::LocalMesh;
+use mesh_six_testing::samples::{AGENT, dispatched, envelope, message, note, request, result};
 use serde_json::json;
 
-use crate::{
-    rig::{Rig, Service, ask_agent, fill_inbox},
-    samples::{AGENT, dispatched, envelope, message, note, request, result},
-};
+use crate::rig::{Rig, Service, ask_agent, fill_inbox};
 
 #[tokio::test]
 async fn e_5_a_fact_that_comes_by_both_paths_is_one_row_whichever_is_first() {

@@ -44,7 +44,7 @@ async fn it_is_ready_once_the_database_has_answered_and_tells_of_dead_letters() 
     insta::assert_json_snapshot!(first.json());
     wait_until(PATIENCE, async || ask::get(rig.router(), "/readyz").await.status == StatusCode::OK).await;
 
-    assert_eq!(rig.deliver("/events/task-progress", &[json!("bad")]).await, ["DROP"]);
+    assert_eq!(rig.deliver("/events/task-progress", &[json!("bad")]).await, ["BURIED"]);
     let shown = recorder.handle();
     wait_until(PATIENCE, async || shown.render().contains(WAITING)).await;
     let text = shown.render();

@@ -6,6 +6,7 @@ use mesh_six_core::{
     id::new_id,
     names::{TASK_EVENTS, TASK_PROGRESS, TASK_RESULTS},
 };
+use mesh_six_testing::samples::{AGENT, dispatched, envelope, message, note, request, result, with, without};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 
@@ -13,7 +14,6 @@ use crate::{
     ask,
     malformed::refused,
     rig::{Rig, TOKEN, fill_inbox},
-    samples::{AGENT, dispatched, envelope, message, note, request, result, with, without},
 };
 
 /// Delivers each of `bad` between two good messages, all in one batch; returns the reasons in order.
@@ -30,7 +30,7 @@ async fn drops(rig: &Rig, route: &str, good: impl Fn() -> Value, bad: Vec<Value>
         batch.push(good());
     }
     let statuses = rig.deliver(route, &batch).await;
-    let expected: Vec<&str> = (0..batch.len()).map(|n| if n % 2 == 0 { "SUCCESS" } else { "DROP" }).collect();
+    let expected: Vec<&str> = (0..batch.len()).map(|n| if n % 2 == 0 { "SUCCESS" } else { "BURIED" }).collect();
     let letters = rig.letters().await;
     assert_eq!(statuses, expected, "{:?}", letters.iter().map(|l| &l.reason).collect::<Vec<_>>());
     assert_eq!(rig.events().await.len() - before, bad.len() + 1, "the good ones are stored");
@@ -91,7 +91,7 @@ async fn e_5_bad_results_are_dropped() {
     let batch: Vec<Value> =
         batch.into_iter().enumerate().map(|(n, e)| with(e, "id", json!(format!("{n:02}")))).collect();
     let statuses = rig.deliver("/events/task-results", &batch).await;
-    assert!(statuses[..10].iter().all(|s| s == "DROP"), "{statuses:?}");
+    assert!(statuses[..10].iter().all(|s| s == "BURIED"), "{statuses:?}");
     assert_eq!(statuses[10], "SUCCESS");
     let reasons: Vec<String> = rig.letters().await.into_iter().map(|l| l.reason).collect();
     insta::assert_snapshot!(fields(&reasons).join(" "), @"attempt durationMs success result capability completedAt resultHash result result usage");
@@ -161,7 +161,7 @@ async fn an_envelope_that_is_none_is_dropped_with_what_can_be_told_of_it() {
     for _ in 0..2 {
         assert_eq!(
             rig.deliver("/events/task-progress", &[without(good(), "id"), json!("text"), json!(["x"])]).await,
-            ["DROP"; 3]
+            ["BURIED"; 3]
         );
     }
     let letters = rig.letters().await;
@@ -177,8 +177,8 @@ async fn names_that_no_database_can_keep_do_not_bring_a_message_back_for_ever() 
     let bad = |name: &str, text: &str| with(with(good(), "data", json!({})), name, json!(text));
     let long = "i".repeat(100_000);
     let batch = [bad("id", "nul \0"), bad("source", "nul \0"), bad("id", &long), bad("source", &long), good()];
-    assert_eq!(rig.deliver("/events/task-progress", &batch).await, ["DROP", "DROP", "DROP", "DROP", "SUCCESS"]);
-    assert_eq!(rig.deliver("/events/task-progress", &batch).await, ["DROP", "DROP", "DROP", "DROP", "SUCCESS"]);
+    assert_eq!(rig.deliver("/events/task-progress", &batch).await, ["BURIED", "BURIED", "BURIED", "BURIED", "SUCCESS"]);
+    assert_eq!(rig.deliver("/events/task-progress", &batch).await, ["BURIED", "BURIED", "BURIED", "BURIED", "SUCCESS"]);
     let letters = rig.letters().await;
     assert_eq!(letters.len(), 4);
     assert!(letters.iter().all(|l| l.tries == 2 && l.reason == "taskId: is missing"));

@@ -1,12 +1,10 @@
 //! Results are taken over only if somebody stands behind them (events.md §6).
 
 use mesh_six_core::{names::TASK_RESULTS, task::result_hash};
+use mesh_six_testing::samples::{AGENT, envelope, message, request, result, with};
 use serde_json::json;
 
-use crate::{
-    rig::{Rig, ask_agent, fill_inbox},
-    samples::{AGENT, envelope, message, request, result, with},
-};
+use crate::rig::{Rig, ask_agent, fill_inbox};
 
 const ROUTE: &str = "/events/task-results";
 
@@ -79,7 +77,7 @@ async fn a_forged_result_is_dropped_with_its_reason() {
     batch.insert(4, envelope(AGENT, message(TASK_RESULTS, json!(kept))));
     let statuses = rig.deliver(ROUTE, &batch).await;
     assert_eq!(
-        statuses.iter().map(|s| s == "DROP").collect::<Vec<_>>(),
+        statuses.iter().map(|s| s == "BURIED").collect::<Vec<_>>(),
         [true, true, true, true, false, true, true, true, true]
     );
 

@@ -7,6 +7,7 @@ mod list;
 mod original;
 mod show;
 mod submit;
+mod timeline;
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,7 +37,7 @@ const PREFIXES: [&str; 2] = ["/api/v1", ""];
         description = "Tasks, agents and the event log of a mesh of agents.",
         license(name = "Apache-2.0")
     ),
-    paths(submit::submit, show::show, list::list, cancel::cancel, agents::list, agents::scores),
+    paths(submit::submit, show::show, list::list, cancel::cancel, timeline::timeline, agents::list, agents::scores),
     components(schemas(mesh_six_core::error::ErrorBody))
 )]
 struct Described;
@@ -62,6 +63,7 @@ pub(crate) fn quick(engine: &Arc<Engine>, others: Vec<utoipa::openapi::OpenApi>)
         routes = routes
             .route(&format!("{prefix}/tasks"), get(list::list))
             .route(&format!("{prefix}/tasks/{{taskId}}"), axum::routing::delete(cancel::cancel))
+            .route(&format!("{prefix}/tasks/{{taskId}}/timeline"), get(timeline::timeline))
             .route(&format!("{prefix}/agents"), get(agents::list))
             .route(&format!("{prefix}/agents/score/{{capability}}"), get(agents::scores));
     }

@@ -170,7 +170,7 @@ impl BulkHandler for FakeAgent {
         statuses
     }
 
-    async fn dropped(&self, _: &Delivery, reason: &str) -> bool {
+    async fn dropped(&self, _: &Delivery, reason: &str) -> Status {
         panic!("a request was dropped: {reason}");
     }
 }

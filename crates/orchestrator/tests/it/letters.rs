@@ -23,8 +23,8 @@ impl BulkHandler for Listener {
         vec![Status::Success; deliveries.len()]
     }
 
-    async fn dropped(&self, _: &Delivery, _: &str) -> bool {
-        true
+    async fn dropped(&self, _: &Delivery, _: &str) -> Status {
+        Status::Drop
     }
 }
 

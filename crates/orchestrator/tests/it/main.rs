@@ -13,3 +13,4 @@ mod results;
 mod retry;
 mod rig;
 mod routing;
+mod timeline;

@@ -35,7 +35,7 @@ impl BulkHandler for Deliveries {
         statuses
     }
 
-    async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
+    async fn dropped(&self, delivery: &Delivery, reason: &str) -> Status {
         let letter = DeadLetter {
             app_id: self.agent.clone(),
             topic: delivery.topic.clone(),
@@ -45,12 +45,14 @@ impl BulkHandler for Deliveries {
             reason: Some(reason.to_owned()),
         };
         match self.inbox.bury(letter).await {
-            Ok(()) => true,
-            Err(error) if error.is_transient() => false,
+            Ok(()) if self.inbox.is_durable() => Status::Buried,
+            // Without a database only the sidecar can keep it.
+            Ok(()) => Status::Drop,
+            Err(error) if error.is_transient() => Status::Retry,
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(agent.id = self.agent, error, reason, "a dropped delivery's reason cannot be stored");
-                true
+                Status::Drop
             }
         }
     }
@@ -79,6 +81,10 @@ impl Deliveries {
                 tracing::debug!(agent.id = self.agent, task.id = %request.id, request.attempt, "not expected; ignored");
                 self.answer("ignored", Status::Success)
             }
+            Ok(Accepted::NobodyAsked) => {
+                let reason = "id: nobody asked this agent for that attempt";
+                self.drop_it(self.dropped(delivery, reason).await)
+            }
             Err(error) if error.is_transient() => self.retry(),
             Err(error) => {
                 let reason = match &error {
@@ -90,8 +96,8 @@ impl Deliveries {
         }
     }
 
-    fn drop_it(&self, reason_stored: bool) -> Status {
-        if reason_stored { self.answer("dropped", Status::Drop) } else { self.retry() }
+    fn drop_it(&self, answer: Status) -> Status {
+        if answer == Status::Retry { self.retry() } else { self.answer("dropped", answer) }
     }
 
     fn retry(&self) -> Status {

@@ -136,6 +136,9 @@ pub(super) async fn handle(handler: &dyn BulkHandler, entries: &[Incoming]) -> V
             Ok(answers) => {
                 for ((index, answer), span) in indices.into_iter().zip(answers).zip(spans) {
                     spans::processed(&span, answer);
+                    if matches!(answer, Status::Drop | Status::Buried) {
+                        metrics::refused(&entries[index].topic, "refused");
+                    }
                     statuses[index] = answer;
                 }
             }
@@ -207,16 +210,15 @@ fn panic_text(panic: Box<dyn Any + Send>) -> String {
     }
 }
 
-/// DROP once the reason is stored, RETRY if it cannot be stored now. Where storing panics it always would, and
-/// the message must not come back for ever: DROP.
-async fn stored_or_later(topic: &str, cause: &'static str, store: impl Future<Output = bool>) -> Status {
-    let stored = AssertUnwindSafe(store).catch_unwind().await.unwrap_or_else(|_| {
+/// What `store` says that the message is to be answered. Where it panics it always would, and the message must not come
+/// back for ever: DROP.
+async fn stored_or_later(topic: &str, cause: &'static str, store: impl Future<Output = Status>) -> Status {
+    let answer = AssertUnwindSafe(store).catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(messaging.topic = %topic, cause, "the reason of a dropped message could not be stored");
-        true
+        Status::Drop
     });
-    if !stored {
-        return Status::Retry;
+    if answer != Status::Retry {
+        metrics::refused(topic, cause);
     }
-    metrics::refused(topic, cause);
-    Status::Drop
+    answer
 }

@@ -69,13 +69,13 @@ async fn deliver(State(target): State<Arc<Target>>, body: Result<Bytes, BytesRej
         Ok(Received::Bulk(entries)) => {
             let statuses = handling::handle(&*target.handler, &entries).await;
             let statuses = entries.into_iter().zip(statuses);
-            let statuses = statuses.map(|(Incoming { entry_id, .. }, status)| EntryStatus { entry_id, status });
+            let statuses = statuses.map(|(Incoming { entry_id, .. }, status)| EntryStatus::new(entry_id, status));
             Json(BulkAnswer { statuses: statuses.collect() }).into_response()
         }
         Ok(Received::Single(entry)) => {
             let statuses = handling::handle(&*target.handler, std::slice::from_ref(&entry)).await;
             let status = statuses.first().copied().unwrap_or(Status::Retry);
-            Json(SingleAnswer { status }).into_response()
+            Json(SingleAnswer::new(status)).into_response()
         }
         Err(error) => {
             let topic = &target.subscription.topic;

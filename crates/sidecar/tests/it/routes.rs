@@ -119,10 +119,10 @@ impl BulkHandler for Hopeless {
     async fn handle(&self, _: Vec<Delivery>) -> Vec<Status> {
         panic!("handle")
     }
-    async fn dropped(&self, _: &Delivery, _: &str) -> bool {
+    async fn dropped(&self, _: &Delivery, _: &str) -> Status {
         panic!("dropped")
     }
-    async fn rejected(&self, _: &Delivery, _: &ApiError) -> bool {
+    async fn rejected(&self, _: &Delivery, _: &ApiError) -> Status {
         panic!("rejected")
     }
 }

@@ -107,9 +107,9 @@ impl BulkHandler for Scripted {
         steps.iter().take(told.unwrap_or(steps.len())).map(status).collect()
     }
 
-    async fn dropped(&self, delivery: &Delivery, reason: &str) -> bool {
+    async fn dropped(&self, delivery: &Delivery, reason: &str) -> Status {
         self.seen.lock().unwrap().reasons.push((delivery.event.id.clone(), reason.to_owned()));
-        self.stores
+        if self.stores { Status::Drop } else { Status::Retry }
     }
 }
 

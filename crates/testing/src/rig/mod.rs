@@ -4,6 +4,7 @@
 //! Everything listens on 127.0.0.1. Sidecars find each other by multicast, which the loopback device knows only where it
 //! was told so; `cargo xtask test` runs the tests with a rig in a network namespace that is made that way.
 
+mod guest;
 pub mod hand;
 mod instance;
 mod namespace;
@@ -28,6 +29,7 @@ use tokio::sync::Mutex;
 
 use self::instance::{Common, Instance};
 pub use self::{
+    guest::Guest,
     namespace::Namespace,
     parts::{POSTGRESQL, RABBITMQ, REDIS, Way},
     spec::{InstanceSpec, RigSpec, ServerPorts},

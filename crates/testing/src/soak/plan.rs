@@ -3,7 +3,6 @@
 use std::{fmt, time::Duration};
 
 use fastrand::Rng;
-use serde::Serialize;
 
 use crate::rig::Way;
 
@@ -28,8 +27,7 @@ pub struct Targets {
 }
 
 /// One kind of fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// SIGKILL, and a start after a while.
     Kill,
@@ -54,20 +52,17 @@ impl Kind {
 }
 
 /// A fault at its time.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// After the begin.
-    #[serde(skip)]
     pub at: Duration,
     /// How long what fails stays away before it is started again, or the way before it is healed.
-    #[serde(skip)]
     pub lasts: Duration,
     /// What happens.
     pub kind: Kind,
     /// To which part, or on whose way.
     pub target: String,
     /// Which way, where one is cut.
-    #[serde(skip)]
     pub way: Option<Way>,
 }
 

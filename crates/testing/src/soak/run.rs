@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use mesh_six_core::names::{EVENT_LOGGER, ORCHESTRATOR, TASK_PROGRESS, TASK_RESULTS};
 use mesh_six_db::{Database, DbConfig, events::EventLog};
-use mesh_six_sidecar::{DaprConfig, DaprSidecar};
+use mesh_six_sidecar::DaprSidecar;
 use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     StubModel,
     folder::temporary_folder,
-    launch::{Daprd, DaprdConfig, Surroundings, Witness, render},
+    launch::Witness,
     rig::{InstanceSpec, POSTGRESQL, RABBITMQ, REDIS, Rig, RigSpec, Way},
     template::connect,
 };
@@ -180,28 +180,13 @@ struct Publisher {
 
 impl Publisher {
     async fn start(rig: &Rig) -> Result<Self> {
-        let folder = rig.folder().join(AGENT);
-        let redis = rig.redis().lock().await;
-        let surroundings = Surroundings {
-            broker_url: rig.broker_url().to_owned(),
-            redis_address: redis.address(),
-            redis_password: redis.password().to_owned(),
-            otlp: None,
-            also: vec![(AGENT.to_owned(), AGENTS[0].to_owned())],
-        };
-        drop(redis);
-        let rendered = render(&surroundings, &folder)?;
-        let config = DaprdConfig {
-            configuration: Some(rendered.configuration),
-            ..DaprdConfig::new(AGENT, rendered.resources, folder)
-        };
-        let mut daprd = Daprd::start(config).await?;
-        let sidecar = DaprSidecar::new(DaprConfig { base_url: daprd.url(), ..DaprConfig::new(AGENT) })?;
+        let mut guest = rig.guest(AGENT, AGENTS[0], None).await?;
+        let sidecar = guest.sidecar();
         let kept = tokio::spawn(async move {
             loop {
                 sleep(WATCH).await;
-                if !daprd.process().is_running()
-                    && let Err(error) = daprd.process().start()
+                if !guest.daprd().process().is_running()
+                    && let Err(error) = guest.daprd().process().start()
                 {
                     eprintln!("the soak's own sidecar does not start again: {error:#}");
                 }

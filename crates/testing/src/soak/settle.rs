@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
+use mesh_six_core::names::EVENT_LOGGER;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 use tokio_postgres::Client;
 
@@ -10,15 +12,11 @@ use super::{
     checks,
     messages::{Answers, Lane},
 };
-use crate::{
-    launch::{AmqpPublisher, status},
-    rig::Rig,
-    template::connect,
-};
+use crate::{launch::status, rig::Rig, template::connect};
 
 const POLL: Duration = Duration::from_secs(1);
-/// How long the broker may take to confirm a message that is replayed.
-const CONFIRM: Duration = Duration::from_secs(10);
+/// Letters that one request may replay.
+const AT_ONCE: usize = 100;
 
 /// What is to be settled.
 pub(super) struct Settling<'a> {
@@ -58,7 +56,7 @@ pub(super) async fn settle(settling: &Settling<'_>) -> Result<Settled> {
     settling.early.plant(&client, true).await?;
     let letters = waiting(&client).await?;
     let unexpected = unexpected(&client).await?;
-    replay(&client, settling.rig.broker_url()).await?;
+    replay(&settling.rig.url(EVENT_LOGGER)).await?;
     unsettled.extend(settling.wait(&client, accepted, 0).await?);
     Ok(Settled { replayed: letters, expected, unexpected, unsettled, took })
 }
@@ -112,13 +110,23 @@ async fn unexpected(client: &Client) -> Result<Vec<String>> {
     Ok(rows.iter().map(told).collect())
 }
 
-/// Each message as it came, to the topic that it came from.
-async fn replay(client: &Client, broker: &str) -> Result<()> {
-    let mut publisher = AmqpPublisher::new(broker);
-    let sql = "UPDATE dead_letters SET state = 'replayed' WHERE state = 'waiting' RETURNING topic, envelope";
-    for row in client.query(sql, &[]).await? {
-        let confirmed = publisher.publish(row.get(0), &[row.get(1)], CONFIRM).await;
-        ensure!(confirmed == [true], "the broker did not take a letter that was replayed");
+/// All that wait, as somebody does it by hand: by the API of the event logger, which has the orchestrators send them.
+async fn replay(logger: &str) -> Result<()> {
+    let (http, letters) = (super::http(), format!("{logger}/api/v1/dead-letters"));
+    let (mut ids, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = http.get(format!("{letters}?state=waiting&limit=200{after}")).send().await?.error_for_status()?;
+        let page: Value = page.json().await?;
+        let found = page["letters"].as_array().context("a page of dead letters has none")?;
+        ids.extend(found.iter().filter_map(|letter| letter["id"].as_str().map(str::to_owned)));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    // A letter that goes with another one of the same message is refused, since that was replayed; one that is refused
+    // for another reason still waits, and is told by that.
+    for ids in ids.chunks(AT_ONCE) {
+        let asked = http.post(format!("{letters}/replay")).json(&json!({ "ids": ids })).send().await?;
+        asked.error_for_status()?;
     }
     Ok(())
 }

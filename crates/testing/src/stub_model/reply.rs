@@ -1,8 +1,9 @@
 //! What the stub model can answer.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 /// One tool that the model asks for.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub enum Reply {
     Hang,
     /// Another reply, after some time.
     After(Duration, Box<Reply>),
+    /// Another reply, once somebody lets it through.
+    When(Arc<Notify>, Box<Reply>),
     /// Another reply, with what it cost in US dollars, as `LiteLLM` tells it.
     Costing(f64, Box<Reply>),
 }
@@ -62,6 +65,12 @@ impl Reply {
     #[must_use]
     pub fn costing(self, dollars: f64) -> Self {
         Self::Costing(dollars, Box::new(self))
+    }
+
+    /// This reply, but not before `gate` lets it through.
+    #[must_use]
+    pub fn when(self, gate: &Arc<Notify>) -> Self {
+        Self::When(Arc::clone(gate), Box::new(self))
     }
 
     /// This reply, but later.

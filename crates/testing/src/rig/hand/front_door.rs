@@ -45,10 +45,8 @@ fn routes() -> Result<Routes> {
     Ok(routes)
 }
 
-/// The service whose prefix fits, by whole segments. A task's timeline lies among the orchestrator's paths, but is read
-/// from the log; an ingress cannot say so in a way that every controller understands.
+/// The service whose prefix fits, by whole segments.
 fn behind<'a>(routes: &'a Routes, path: &str) -> Option<&'a str> {
-    let path = if path.starts_with("/api/v1/tasks/") && path.ends_with("/timeline") { "/api/v1/events" } else { path };
     let fits = |prefix: &str| {
         path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
     };
@@ -99,7 +97,7 @@ mod tests {
             ("/api/v1/eventsx", Some("orchestrator")),
             ("/api/v1/tasks", Some("orchestrator")),
             ("/api/v1/tasks/01a2", Some("orchestrator")),
-            ("/api/v1/tasks/01a2/timeline", Some("event-logger")),
+            ("/api/v1/tasks/01a2/timeline", Some("orchestrator")),
             ("/healthz", None),
         ] {
             assert_eq!(behind(&routes, path), service, "{path}");

@@ -11,13 +11,16 @@ use mesh_six_core::{
     task::{TaskResult, TaskStatus},
     time,
 };
+use mesh_six_db::events::EventLog;
+use mesh_six_testing::samples::{AGENT, note, request, result};
 use serde_json::{Value, json};
 
-use crate::{
-    ask,
-    rig::Rig,
-    samples::{AGENT, note, request, result},
-};
+use crate::rig::Rig;
+
+/// A position before the end of the month that [`DROPPED`] says was dropped.
+const GONE: &str = "1-1-1-200001";
+const DROPPED: &str = "INSERT INTO mesh_six_event_months (month, dropped_rows, dropped_at, last_txid, last_seq) \
+    VALUES (200001, 2, now(), 1, 2)";
 
 /// A task from its acceptance to its end, and its answer.
 fn story() -> (Vec<Event>, TaskResult) {
@@ -47,17 +50,17 @@ fn story() -> (Vec<Event>, TaskResult) {
 
 #[tokio::test]
 async fn e_9_a_timeline_shows_each_event_with_the_state_after_it() {
-    let rig = Rig::start().await;
+    let rig = Rig::new().await;
+    let log = EventLog::start(rig.db.clone());
     let (events, answer) = story();
     for event in &events {
         let stranger = Event::new("test.step", "tests", TraceId::new(), json!({})).of_task(new_id());
-        rig.log.append(vec![stranger, event.clone()]).await.unwrap();
+        log.append(vec![stranger, event.clone()]).await.unwrap();
     }
     let path = format!("/api/v1/tasks/{}/timeline", answer.task_id);
-    let whole = ask::get(rig.router(), &path).await;
-    assert_eq!(whole.status, StatusCode::OK, "{}", whole.text);
-    let whole = whole.json();
-    assert_eq!(ask::get(rig.router(), path.trim_start_matches("/api/v1")).await.json(), whole);
+    let (status, whole) = rig.get(&path).await;
+    assert_eq!(status, StatusCode::OK, "{whole}");
+    assert_eq!(rig.get(path.trim_start_matches("/api/v1")).await, (status, whole.clone()));
     let steps = whole["steps"].as_array().unwrap();
     assert_eq!(steps.len(), events.len());
     // Each state is what the reducer makes of the events so far.
@@ -80,7 +83,7 @@ async fn e_9_a_timeline_shows_each_event_with_the_state_after_it() {
     for limit in 1..=events.len() + 1 {
         let (mut paged, mut query) = (Vec::new(), format!("?limit={limit}"));
         loop {
-            let page = ask::get(rig.router(), &format!("{path}{query}")).await.json();
+            let (_, page) = rig.get(&format!("{path}{query}")).await;
             assert_eq!(page["state"], whole["state"]);
             paged.extend(page["steps"].as_array().unwrap().iter().cloned());
             let Some(next) = page["next"].as_str() else { break };
@@ -92,11 +95,11 @@ async fn e_9_a_timeline_shows_each_event_with_the_state_after_it() {
 
 #[tokio::test]
 async fn a_timeline_of_nothing_is_not_found_and_a_wrong_condition_is_named() {
-    let rig = Rig::start().await;
+    let rig = Rig::new().await;
     let task = new_id();
-    let unknown = ask::get(rig.router(), &format!("/api/v1/tasks/{task}/timeline")).await;
-    assert_eq!((unknown.status, unknown.field().as_str()), (StatusCode::NOT_FOUND, "taskId"));
-    assert_eq!(unknown.json()["error"]["type"], "not_found");
+    let (status, unknown) = rig.get(&format!("/api/v1/tasks/{task}/timeline")).await;
+    assert_eq!((status, &unknown["error"]["field"]), (StatusCode::NOT_FOUND, &json!("taskId")));
+    assert_eq!(unknown["error"]["type"], "not_found");
     for (path, field) in [
         ("no-uuid/timeline".to_owned(), "taskId"),
         (format!("{task}/timeline?limit=0"), "limit"),
@@ -105,25 +108,29 @@ async fn a_timeline_of_nothing_is_not_found_and_a_wrong_condition_is_named() {
         (format!("{task}/timeline?after=7"), "after"),
         (format!("{task}/timeline?before=7"), "before"),
     ] {
-        let answer = ask::get(rig.router(), &format!("/api/v1/tasks/{path}")).await;
-        assert_eq!((answer.status, answer.field().as_str()), (StatusCode::BAD_REQUEST, field), "{path}");
+        let (status, answer) = rig.get(&format!("/api/v1/tasks/{path}")).await;
+        assert_eq!((status, &answer["error"]["field"]), (StatusCode::BAD_REQUEST, &json!(field)), "{path}");
     }
+    rig.sql().await.batch_execute(DROPPED).await.unwrap();
+    let (status, gone) = rig.get(&format!("/api/v1/tasks/{task}/timeline?after={GONE}")).await;
+    assert_eq!(status, StatusCode::GONE, "{gone}");
 }
 
 #[tokio::test]
 async fn a_story_longer_than_a_page_of_the_database_is_folded_whole() {
-    let rig = Rig::start().await;
+    let rig = Rig::new().await;
+    let log = EventLog::start(rig.db.clone());
     let (events, answer) = story();
     let (ended, begun) = events.split_last().unwrap();
-    rig.log.append(begun.to_vec()).await.unwrap();
+    log.append(begun.to_vec()).await.unwrap();
     let notes = (0..2_100).map(|n| {
         let id = format!("note {n}");
         catalogue::task_progress(&note(&request(), "thinking"), AGENT, &id, time::now()).of_task(answer.task_id)
     });
-    rig.log.append(notes.collect()).await.unwrap();
-    rig.log.append(vec![ended.clone()]).await.unwrap();
+    log.append(notes.collect()).await.unwrap();
+    log.append(vec![ended.clone()]).await.unwrap();
     let path = format!("/api/v1/tasks/{}/timeline?limit=2", answer.task_id);
-    let page = ask::get(rig.router(), &path).await.json();
+    let (_, page) = rig.get(&path).await;
     assert_eq!(page["steps"].as_array().unwrap().len(), 2);
     assert_eq!((&page["state"]["status"], &page["state"]["progress"]), (&json!("completed"), &json!(2_101)));
 }

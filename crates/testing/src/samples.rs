@@ -1,4 +1,4 @@
-//! Messages as the mesh sends them.
+//! Messages as the mesh sends them, for tests that send their own.
 
 use mesh_six_core::{
     Event, TraceId, Usage,
@@ -11,13 +11,15 @@ use mesh_six_sidecar::{CloudEvent, Message};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-pub(crate) const AGENT: &str = "simple-agent";
+/// Who sends them.
+pub const AGENT: &str = "simple-agent";
 
-pub(crate) fn request() -> TaskRequest {
+/// A request for a task of its own.
+pub fn request() -> TaskRequest {
     TaskRequest {
         id: new_id(),
         capability: "general-query".to_owned(),
-        payload: json!({"query": "why is the sky blue"}).as_object().unwrap().clone(),
+        payload: [("query".to_owned(), json!("why is the sky blue"))].into_iter().collect(),
         priority: 5,
         timeout: 60,
         requested_by: "tests".to_owned(),
@@ -28,12 +30,14 @@ pub(crate) fn request() -> TaskRequest {
     }
 }
 
-pub(crate) fn result(request: &TaskRequest) -> TaskResult {
+/// The agent's answer.
+pub fn result(request: &TaskRequest) -> TaskResult {
     let answer = json!({"response": format!("because of {}", request.id)});
     TaskResult::new(request, AGENT, Ok(answer), 12, Usage::default())
 }
 
-pub(crate) fn note(request: &TaskRequest, status: &str) -> TaskProgress {
+/// What the agent says meanwhile.
+pub fn note(request: &TaskRequest, status: &str) -> TaskProgress {
     TaskProgress {
         task_id: request.id,
         agent_id: AGENT.to_owned(),
@@ -44,27 +48,30 @@ pub(crate) fn note(request: &TaskRequest, status: &str) -> TaskProgress {
 }
 
 /// A fact of the orchestrator.
-pub(crate) fn dispatched(request: &TaskRequest) -> Event {
+pub fn dispatched(request: &TaskRequest) -> Event {
     catalogue::task_dispatched(request, AGENT, &[], time::now())
 }
 
-pub(crate) fn message(topic: &str, data: Value) -> Message {
+/// To `topic`, with an id of its own.
+pub fn message(topic: &str, data: Value) -> Message {
     Message { id: Uuid::new_v4().to_string(), topic: topic.to_owned(), time: time::now(), traceparent: None, data }
 }
 
 /// The envelope in which `message` is delivered.
-pub(crate) fn envelope(source: &str, message: Message) -> Value {
+pub fn envelope(source: &str, message: Message) -> Value {
     json!(CloudEvent::wrap(source, message))
 }
 
 /// `value` with another member.
-pub(crate) fn with(mut value: Value, name: &str, member: Value) -> Value {
+pub fn with(mut value: Value, name: &str, member: Value) -> Value {
     value[name] = member;
     value
 }
 
 /// `value` without a member.
-pub(crate) fn without(mut value: Value, name: &str) -> Value {
-    value.as_object_mut().unwrap().remove(name);
+pub fn without(mut value: Value, name: &str) -> Value {
+    if let Some(members) = value.as_object_mut() {
+        members.remove(name);
+    }
     value
 }

@@ -1,5 +1,7 @@
 //! `GET /api/v1/tasks/{taskId}/timeline`: a task's events, folded one by one.
 
+use std::sync::Arc;
+
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Api;
+use crate::engine::Engine;
 
 /// Steps where the caller does not say: tasks have some ten events, and each step carries a state.
 const DEFAULT_STEPS: u16 = 100;
@@ -84,16 +86,16 @@ pub(crate) struct Timeline {
     )
 )]
 pub(crate) async fn timeline(
-    State(api): State<Api>,
+    State(engine): State<Arc<Engine>>,
     ValidPath(task): ValidPath<Uuid>,
     ValidQuery(query): ValidQuery<TimelineQuery>,
 ) -> Result<Json<Timeline>, HttpError> {
     if let Some(after) = query.after {
-        api.log.check(after).await?;
+        engine.log.check(after).await?;
     }
     let limit = usize::from(query.limit.unwrap_or(DEFAULT_STEPS));
     // The fold begins with the first event, whatever page is asked for.
-    let mut events = std::pin::pin!(api.log.replay(&format!("task:{task}"), None));
+    let mut events = std::pin::pin!(engine.log.replay(&format!("task:{task}"), None));
     let (mut state, mut began, mut steps, mut more) = (TaskState::default(), None, Vec::new(), false);
     while let Some(event) = events.try_next().await? {
         state.apply(&event);
