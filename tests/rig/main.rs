@@ -5,9 +5,13 @@
 
 mod by_hand;
 mod criteria;
+mod healing;
+mod log;
 mod observed;
 mod outage;
 mod recovery;
+mod restart;
+mod retry;
 mod soak;
 mod start;
 mod support;

@@ -154,6 +154,10 @@ async fn chat(State(script): State<Shared>, headers: HeaderMap, Json(body): Json
                 tokio::time::sleep(delay).await;
                 *then
             }
+            Reply::When(mut open, then) => match open.wait_for(|open| *open).await {
+                Ok(_) => *then,
+                Err(_) => Reply::Hang,
+            },
             Reply::Costing(dollars, then) => {
                 cost = Some(dollars);
                 *then
@@ -166,7 +170,7 @@ async fn chat(State(script): State<Shared>, headers: HeaderMap, Json(body): Json
         Reply::Tools(tools) => complete(&script, &call, &reply::tool_message(&tools), "tool_calls"),
         Reply::Status { code, retry_after } => refuse(code, retry_after),
         Reply::Garbage => (StatusCode::OK, "<html>not what you wanted").into_response(),
-        Reply::Hang | Reply::After(..) | Reply::Costing(..) => std::future::pending().await,
+        Reply::Hang | Reply::After(..) | Reply::When(..) | Reply::Costing(..) => std::future::pending().await,
     };
     if let Some(cost) = cost.and_then(|dollars| HeaderValue::from_str(&dollars.to_string()).ok()) {
         response.headers_mut().insert("x-litellm-response-cost", cost);

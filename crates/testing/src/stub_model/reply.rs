@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 /// One tool that the model asks for.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub enum Reply {
     Hang,
     /// Another reply, after some time.
     After(Duration, Box<Reply>),
+    /// Another reply, once this is true; none if it never will be.
+    When(watch::Receiver<bool>, Box<Reply>),
     /// Another reply, with what it cost in US dollars, as `LiteLLM` tells it.
     Costing(f64, Box<Reply>),
 }
@@ -68,6 +71,12 @@ impl Reply {
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         Self::After(delay, Box::new(self))
+    }
+
+    /// This reply, but not before `open` is true.
+    #[must_use]
+    pub fn when(self, open: watch::Receiver<bool>) -> Self {
+        Self::When(open, Box::new(self))
     }
 }
 
