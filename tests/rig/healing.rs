@@ -11,19 +11,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_postgres::Client;
 
-use crate::support::{SOON, all, asked, finished, metric, post_task, sql, start};
+use crate::support::{SOON, all, asked, finished, metric, model, post_task, sql, start};
 
 const AGENT: &str = "simple-agent";
-
-/// A model that answers a query with a gate's name only once that gate is open, and all others at once.
-async fn model(gates: [(&'static str, watch::Receiver<bool>); 2]) -> StubModel {
-    let model = StubModel::start().await;
-    model.answer_with(move |call| {
-        let gate = gates.iter().find(|(query, _)| call.last("user") == Some(query));
-        gate.map_or_else(|| Reply::text("because"), |(_, gate)| Reply::text("because").when(gate.clone()))
-    });
-    model
-}
 
 fn task(query: &str) -> Value {
     json!({ "capability": "general-query", "payload": { "query": query } })
@@ -41,7 +31,12 @@ async fn answered_once(rig: &Rig, model: &StubModel, task: &str, query: &str) {
 #[ignore = "runs in a network namespace: cargo xtask test"]
 async fn what_the_broker_loses_comes_again_or_is_found_in_the_inbox_and_what_it_doubles_is_answered_from_there() {
     let (lost, cut) = (watch::channel(false), watch::channel(false));
-    let model = model([("lost", lost.1), ("cut", cut.1)]).await;
+    let gates = [("lost", lost.1), ("cut", cut.1)];
+    let model = model(move |query, _| {
+        let (answer, gate) = (Reply::text("because"), gates.iter().find(|(name, _)| *name == query));
+        gate.map_or(answer.clone(), |(_, open)| answer.when(open.clone()))
+    });
+    let model = model.await;
     let rig = start(RigSpec { model_url: Some(model.url().to_owned()), ..all() }.with_links()).await;
     let log = sql(&rig).await;
     let (request, body) = lost_request(&rig, &model).await;

@@ -1,11 +1,5 @@
 //! Attempts that fail in each way, and what is remembered of them.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
-
 use mesh_six_core::names::{ORCHESTRATOR, TASK_RESULTS};
 use mesh_six_testing::{
     Reply, StubModel,
@@ -16,33 +10,21 @@ use mesh_six_testing::{
 use serde_json::{Value, json};
 use tokio_postgres::Client;
 
-use crate::support::{SOON, all, asked, finished, http, metric, post_task, sql, start};
+use crate::support::{SOON, all, asked, finished, http, metric, model, post_task, sql, start};
 
 const AGENTS: [&str; 2] = ["simple-agent", "simple-agent-b"];
 const CAPABILITY: &str = "general-query";
 
-/// Does what the query's first word says: refuses `once` or `always`, says nothing when it is first asked a `silent` one.
-async fn model() -> StubModel {
-    let model = StubModel::start().await;
-    let times = Mutex::new(HashMap::<String, u32>::new());
-    model.answer_with(move |call| {
-        let query = call.last("user").unwrap_or_default();
-        let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = times.entry(query.to_owned()).or_default();
-        *times += 1;
-        match (query.split(' ').next(), *times) {
-            (Some("always"), _) | (Some("once"), 1) => Reply::status(401),
-            (Some("silent"), 1) => Reply::Hang,
-            _ => Reply::text("because"),
-        }
-    });
-    model
-}
-
 #[tokio::test]
 #[ignore = "runs in a network namespace: cargo xtask test"]
 async fn m1_4_a_failed_or_silent_agents_task_goes_to_the_other_and_m1_6_each_attempt_is_one_row_of_history() {
-    let model = model().await;
+    // Does what the query's first word says.
+    let model = model(|query, before| match (query.split(' ').next(), before) {
+        (Some("always"), _) | (Some("once"), 0) => Reply::status(401),
+        (Some("silent"), 0) => Reply::Hang,
+        _ => Reply::text("because"),
+    });
+    let model = model.await;
     let spec = RigSpec { model_url: Some(model.url().to_owned()), ..all() };
     let rig = start(spec.with(InstanceSpec::as_app(AGENTS[0], AGENTS[1]))).await;
     let results = Witness::of(rig.broker_url(), TASK_RESULTS).await.unwrap();
@@ -80,7 +62,7 @@ async fn m1_4_a_failed_or_silent_agents_task_goes_to_the_other_and_m1_6_each_att
 /// The other agent gets the very same request. The task's id.
 async fn refused_once(rig: &Rig, log: &Client) -> String {
     let url = rig.url(ORCHESTRATOR);
-    let payload = json!({ "query": "once: why?", "depth": [1, "two", null] });
+    let payload = json!({ "query": "once and why", "depth": [1, "two", null] });
     let body =
         json!({ "capability": CAPABILITY, "payload": payload, "priority": 8, "timeout": 77, "userId": "somebody" });
     let (task, first) = post_task(&url, &body).await;
@@ -119,7 +101,7 @@ async fn refused_once(rig: &Rig, log: &Client) -> String {
 /// Three attempts, and no fourth.
 async fn refused_always(rig: &Rig, log: &Client, model: &StubModel) -> String {
     let url = rig.url(ORCHESTRATOR);
-    let query = "always: why?";
+    let query = "always and why";
     let body = json!({ "capability": CAPABILITY, "payload": { "query": query }, "priority": 8 });
     let (task, _) = post_task(&url, &body).await;
     let done = finished(&url, &task).await;
@@ -136,7 +118,7 @@ async fn model_that_hangs(rig: &Rig, log: &Client) -> String {
     let url = rig.url(ORCHESTRATOR);
     let (task, first) = post_task(&url, &silent("silent model", 1)).await;
     let done = finished(&url, &task).await;
-    timed_out(log, &done, &first).await;
+    timed_out(log, &done, &first, "failed").await;
     task
 }
 
@@ -149,7 +131,7 @@ async fn frozen_agent(rig: &Rig, log: &Client, model: &StubModel) -> String {
     rig.freeze(&first).await.unwrap();
     let done = finished(&url, &task).await;
     rig.resume(&first).await.unwrap();
-    timed_out(log, &done, &first).await;
+    timed_out(log, &done, &first, "timeout").await;
     // What it says afterwards is kept with the attempt, and changes nothing.
     let told = "SELECT late FROM agent_inbox WHERE task_id = $1::text::uuid AND attempt = 1 AND state = 'published'";
     wait_until(SOON, async || log.query_opt(told, &[&task]).await.unwrap().is_some_and(|row| row.get(0))).await;
@@ -174,7 +156,7 @@ async fn frozen_sidecar(rig: &Rig, log: &Client, model: &StubModel) -> String {
     let (task, first) = post_task(&url, &silent(query, 1)).await;
     assert_eq!(first, best, "{table}");
     let done = finished(&url, &task).await;
-    timed_out(log, &done, &first).await;
+    timed_out(log, &done, &first, "timeout").await;
     let ignored = async || metric(&rig.url(&best), "mesh_six_agent_deliveries_total", &[r#"answer="ignored""#]).await;
     let before = ignored().await;
     rig.resume(&sidecar).await.unwrap();
@@ -188,18 +170,19 @@ fn silent(query: &str, timeout: u32) -> Value {
     json!({ "capability": CAPABILITY, "payload": { "query": query }, "timeout": timeout, "priority": 8 })
 }
 
-/// The first attempt ended with its time, not before, and the other agent answered.
-async fn timed_out(log: &Client, done: &Value, first: &str) {
+/// The first attempt ended with its time, not before, and the other agent answered. Its outcome is a failure where the
+/// agent itself has said so.
+async fn timed_out(log: &Client, done: &Value, first: &str, outcome: &str) {
     let task = done["taskId"].as_str().unwrap();
     assert_eq!((&done["status"], &done["attempts"]), (&json!("completed"), &json!(2)), "{done:#}");
     assert_eq!(done["triedAgents"], json!([first, other(first)]), "{done:#}");
-    let attempt = "SELECT outcome, ended_at >= deadline_at, (deadline_at - dispatched_at)::text FROM task_attempts \
+    let attempt = "SELECT outcome, ended_at >= deadline_at, extract(epoch FROM deadline_at - dispatched_at)::bigint, \
+            h.error_type FROM task_attempts a JOIN agent_task_history h USING (task_id, attempt) \
         WHERE task_id = $1::text::uuid AND attempt = 1";
     let row = log.query_one(attempt, &[&task]).await.unwrap();
-    let (outcome, waited, given): (&str, bool, &str) = (row.get(0), row.get(1), row.get(2));
-    assert_eq!((outcome, waited), ("timeout", true), "{task}");
-    let seconds = Duration::from_secs(done["timeout"].as_u64().unwrap());
-    assert_eq!(given, format!("00:00:{:02}", seconds.as_secs()), "{task}");
+    assert_eq!((row.get::<_, &str>(0), row.get::<_, &str>(3)), (outcome, "timeout"), "{task}");
+    assert!(row.get::<_, bool>(1), "not before its deadline: {task}");
+    assert_eq!(row.get::<_, Option<i64>>(2), done["timeout"].as_i64(), "{task}");
     let facts = facts(log, task).await;
     assert_eq!(facts.iter().filter(|fact| *fact == "task.retry").count(), 1, "{facts:?}");
 }
@@ -218,14 +201,10 @@ async fn one_row_per_attempt(log: &Client, task: &str) {
         let shown = format!("attempt {attempt} of {task}: {row:?}");
         assert_eq!((row.get(4), row.get(5)), (Some(agent), Some(capability)), "{shown}");
         assert_eq!(row.get::<_, Option<bool>>(6), Some(outcome == "success"), "{shown}");
-        let least = if outcome == "timeout" { 1_000 } else { 0 };
-        assert!(row.get::<_, Option<i64>>(7).is_some_and(|duration| duration >= least), "{shown}");
         let error: Option<&str> = row.get(8);
-        match outcome {
-            "success" => assert_eq!(error, None, "{shown}"),
-            "timeout" => assert_eq!(error, Some("timeout"), "{shown}"),
-            _ => assert!(error.is_some_and(|error| error != "timeout"), "{shown}"),
-        }
+        assert_eq!(error.is_none(), outcome == "success", "{shown}");
+        let least = if error == Some("timeout") { 1_000 } else { 0 };
+        assert!(row.get::<_, Option<i64>>(7).is_some_and(|duration| duration >= least), "{shown}");
         assert_eq!(row.get::<_, i64>(9), i64::try_from(rows.len()).unwrap(), "{shown}");
     }
 }

@@ -1,9 +1,13 @@
 //! What the tests of the rig share.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use mesh_six_testing::{
-    StubModel,
+    Reply, StubModel,
     rig::{Rig, RigSpec},
     wait_for,
 };
@@ -53,6 +57,20 @@ pub(crate) async fn metric(url: &str, name: &str, labels: &[&str]) -> f64 {
             && labels.iter().all(|label| line.contains(label))
     });
     samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+/// A model that answers by what it is asked, and how often it was asked this before.
+pub(crate) async fn model(answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> StubModel {
+    let model = StubModel::start().await;
+    let before = Mutex::new(HashMap::<String, usize>::new());
+    model.answer_with(move |call| {
+        let query = call.last("user").unwrap_or_default();
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = before.entry(query.to_owned()).or_default();
+        *before += 1;
+        answer(query, *before - 1)
+    });
+    model
 }
 
 /// How often the model was asked this.
