@@ -30,7 +30,7 @@ async fn m1_15_killed_orchestrators_go_on_with_the_remaining_time_and_a_killed_o
             .with(InstanceSpec::as_app("simple-agent", "simple-agent-b")),
     )
     .await;
-    let log = sql(&rig).await;
+    let database = sql(&rig).await;
     let (url, other) = (rig.url(ORCHESTRATOR), rig.url(OTHER));
 
     // Both die with two tasks under way, and with them the agent that has the short one, so that nobody tells its end. One
@@ -39,19 +39,19 @@ async fn m1_15_killed_orchestrators_go_on_with_the_remaining_time_and_a_killed_o
     let (long, agent) = post_task(&url, &task("long one", 600)).await;
     assert_ne!(agent, silent, "the one that has nothing to do is better");
     wait_until(SOON, async || asked(&model, "long one") == 1 && asked(&model, "short one") == 1).await;
-    let before = (attempt(&log, &long).await, attempt(&log, &short).await);
+    let before = (attempt(&database, &long).await, attempt(&database, &short).await);
     for part in [ORCHESTRATOR, OTHER, &silent] {
         rig.kill_nine(part).await.unwrap();
     }
     rig.start_again(ORCHESTRATOR).await.unwrap();
     rig.wait_ready(ORCHESTRATOR).await.unwrap();
     assert_eq!((&*before.0.outcome, &*before.1.outcome), ("open", "open"));
-    assert_eq!(attempt(&log, &long).await, before.0, "it is the same attempt, with the same deadline");
-    assert_eq!(attempt(&log, &short).await.deadline, before.1.deadline);
+    assert_eq!(attempt(&database, &long).await, before.0, "it is the same attempt, with the same deadline");
+    assert_eq!(attempt(&database, &short).await.deadline, before.1.deadline);
 
     // What had little time left ends with that time, and comes again.
     let goes_on = wait_for(SOON, async || Some(show(&url, &short).await).filter(|task| task["attempts"] == 2)).await;
-    let ended = attempt(&log, &short).await;
+    let ended = attempt(&database, &short).await;
     assert_eq!((&*ended.outcome, ended.deadline), ("timeout", before.1.deadline), "{goes_on:#}");
 
     // The other orchestrator takes tasks and dies with them; nobody starts it again.
@@ -74,7 +74,7 @@ async fn m1_15_killed_orchestrators_go_on_with_the_remaining_time_and_a_killed_o
         assert_eq!((&done["status"], &done["attempts"]), (&json!("completed"), &json!(2)), "{done:#}");
     }
     let ends = "SELECT count(*), count(DISTINCT task_id) FROM mesh_six_events WHERE event_type = 'task.completed'";
-    let ends = log.query_one(ends, &[]).await.unwrap();
+    let ends = database.query_one(ends, &[]).await.unwrap();
     assert_eq!((ends.get::<_, i64>(0), ends.get::<_, i64>(1)), (4, 4));
     rig.shut_down().await;
 }
@@ -94,9 +94,9 @@ struct Attempt {
     outcome: String,
 }
 
-async fn attempt(log: &Client, task: &str) -> Attempt {
+async fn attempt(database: &Client, task: &str) -> Attempt {
     let sql = "SELECT deadline_at::text, coalesce(outcome, 'open') FROM task_attempts \
         WHERE task_id = $1::text::uuid AND attempt = 1";
-    let row = log.query_one(sql, &[&task]).await.unwrap();
+    let row = database.query_one(sql, &[&task]).await.unwrap();
     Attempt { deadline: row.get(0), outcome: row.get(1) }
 }
