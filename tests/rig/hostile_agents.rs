@@ -15,7 +15,7 @@ use mesh_six_testing::{
     wait_until,
 };
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use crate::{
@@ -235,8 +235,8 @@ async fn the_inbox_decides_where_an_agent_has_one() {
     );
 
     // A real agent is at work on it.
-    let gate = Arc::new(Notify::new());
-    model.script([Reply::text("the real answer").when(&gate)]);
+    let (gate, open) = watch::channel(false);
+    model.script([Reply::text("the real answer").when(open)]);
     let task = submit(&url, "general-query", "Who answers?").await["taskId"].as_str().unwrap().to_owned();
     model.wait_for_calls(1, SOON).await;
     let request = request_of(&sql, &task).await;
@@ -249,7 +249,7 @@ async fn the_inbox_decides_where_an_agent_has_one() {
     wait_rejected(&sql, &task, &[("simple-agent".to_owned(), "forged".to_owned())]).await;
     wait_until(SOON, async || letters_of(&sql, &task).await == ["resultHash: the agent's inbox holds no answer yet"])
         .await;
-    gate.notify_one();
+    gate.send(true).unwrap();
     let ended = finished(&url, &task).await;
     assert_eq!(ended["result"]["response"], "the real answer", "{ended:#}");
     // And when it is done.

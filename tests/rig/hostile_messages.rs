@@ -20,7 +20,7 @@ use mesh_six_testing::{
     wait_until,
 };
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio_postgres::Client;
 
 use crate::{
@@ -296,8 +296,8 @@ async fn ten_thousand_messages_that_nobody_should_take_are_refused_counted_and_k
     let rig = start(RigSpec { model_url: Some(model.url().to_owned()), ..all() }).await;
     let (url, sql) = (rig.url(ORCHESTRATOR), sql(&rig).await);
     let before = processes(&rig).await;
-    let gate = Arc::new(Notify::new());
-    model.script([Reply::text("the real answer").when(&gate)]);
+    let (gate, open) = watch::channel(false);
+    model.script([Reply::text("the real answer").when(open)]);
     let task = submit(&url, "general-query", "Who answers?").await["taskId"].as_str().unwrap().to_owned();
     let loads = loads(&request_of(&sql, &task).await);
     let sent: usize = loads.iter().map(|load| load.messages.len()).sum();
@@ -333,7 +333,7 @@ async fn ten_thousand_messages_that_nobody_should_take_are_refused_counted_and_k
         true
     })
     .await;
-    gate.notify_one();
+    gate.send(true).unwrap();
     let ended = finished(&url, &task).await;
     assert_eq!(ended["result"]["response"], "the real answer", "{ended:#}");
     assert_eq!(processes(&rig).await, before, "nothing has ended");

@@ -5,12 +5,16 @@
 
 mod by_hand;
 mod criteria;
+mod healing;
 mod hostile_agents;
 mod hostile_messages;
+mod log;
 mod observed;
 mod outage;
 mod record;
 mod recovery;
+mod restart;
+mod retry;
 mod scripted;
 mod soak;
 mod start;

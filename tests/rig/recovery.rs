@@ -1,4 +1,4 @@
-//! Two of everything under load, each told to end in turn: what was accepted is done once.
+//! Two of everything under load, each told to end or killed in turn: what was accepted is done once.
 
 use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
@@ -15,6 +15,8 @@ use crate::support::{SOON, all, finished, http, sql, start};
 const AGENT: &str = "simple-agent";
 const ORCHESTRATORS: [&str; 2] = [ORCHESTRATOR, "orchestrator-2"];
 const AGENTS: [&str; 2] = [AGENT, "simple-agent-2"];
+/// Tasks that are waited for while the next one is sent.
+const UNDER_WAY: usize = 16;
 
 /// Two of each but the event logger, and a model of our own.
 async fn pairs(model: &StubModel) -> Rig {
@@ -29,20 +31,10 @@ async fn pairs(model: &StubModel) -> Rig {
 async fn two_of_each_do_nothing_twice_and_lose_nothing_when_told_to_end_under_load() {
     /// Kubernetes kills what has not ended by then.
     const GRACE: Duration = Duration::from_secs(30);
-    /// Tasks that are waited for while the next one is sent.
-    const UNDER_WAY: usize = 16;
     let model = StubModel::start().await;
     model.always(Reply::text("done").after(Duration::from_millis(100)));
     let rig = pairs(&model).await;
     let enough = Cell::new(false);
-    let load = async {
-        let mut tasks = Vec::new();
-        while !enough.get() {
-            wait_until(SOON, async || model.calls().len() + UNDER_WAY > tasks.len()).await;
-            tasks.push(submit_somewhere(&rig, tasks.len()).await);
-        }
-        tasks
-    };
     let ends = async {
         for part in [AGENT, ORCHESTRATOR, "event-logger", "simple-agent-2", "orchestrator-2"] {
             // Somewhere in the middle of its work.
@@ -56,7 +48,7 @@ async fn two_of_each_do_nothing_twice_and_lose_nothing_when_told_to_end_under_lo
         }
         enough.set(true);
     };
-    let (tasks, ()) = tokio::join!(load, ends);
+    let (tasks, ()) = tokio::join!(load(&rig, &model, &enough), ends);
     let url = rig.url(ORCHESTRATOR);
     for task in &tasks {
         let ended = finished(&url, task).await;
@@ -77,10 +69,68 @@ async fn two_of_each_do_nothing_twice_and_lose_nothing_when_told_to_end_under_lo
     rig.shut_down().await;
 }
 
+#[tokio::test]
+#[ignore = "runs in a network namespace: cargo xtask test"]
+async fn two_of_each_do_no_attempt_twice_and_lose_nothing_when_killed_under_load() {
+    let model = StubModel::start().await;
+    model.always(Reply::text("done").after(Duration::from_millis(100)));
+    let rig = pairs(&model).await;
+    let enough = Cell::new(false);
+    let kills = async {
+        // Orchestrators last: a lease is judged only by those that have been up for longer than one.
+        for part in ["simple-agent-2", "simple-agent-2.daprd", "orchestrator-2.daprd", "orchestrator-2"] {
+            let calls = model.calls().len();
+            model.wait_for_calls(calls + UNDER_WAY, SOON).await;
+            rig.kill_nine(part).await.unwrap();
+            rig.start_again(part).await.unwrap();
+            rig.wait_ready(part.trim_end_matches(".daprd")).await.unwrap();
+        }
+        enough.set(true);
+    };
+    let (tasks, ()) = tokio::join!(load(&rig, &model, &enough), kills);
+    let asked = model.calls();
+    let mut again = 0;
+    for (n, task) in tasks.iter().enumerate() {
+        let ended = finished(&rig.url(ORCHESTRATOR), task).await;
+        assert_eq!(ended["status"], "completed", "{ended:#}");
+        let attempts = usize::try_from(ended["attempts"].as_u64().unwrap()).unwrap();
+        let runs = asked.iter().filter(|call| call.last("user") == Some(&query(n))).count();
+        assert!(runs <= attempts && attempts <= 3, "{runs} runs of the model for {ended:#}");
+        again += attempts - 1;
+    }
+    println!("{} tasks, {again} attempts that died with their process", tasks.len());
+    let all = i64::try_from(tasks.len()).unwrap();
+    let sql = sql(&rig).await;
+    for kind in ["task.submitted", "task.completed"] {
+        let count = "SELECT count(*), count(DISTINCT task_id) FROM mesh_six_events WHERE event_type = $1";
+        let row = sql.query_one(count, &[&kind]).await.unwrap();
+        assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (all, all), "{kind}");
+    }
+    let history = "SELECT count(*), count(*) FILTER (WHERE success) FROM agent_task_history";
+    let history = sql.query_one(history, &[]).await.unwrap();
+    assert_eq!((history.get::<_, i64>(0), history.get::<_, i64>(1)), (all + i64::try_from(again).unwrap(), all));
+    rig.shut_down().await;
+}
+
+/// Sends tasks, so many at once that some are always under way, until it is `enough`.
+async fn load(rig: &Rig, model: &StubModel, enough: &Cell<bool>) -> Vec<String> {
+    let mut tasks = Vec::new();
+    while !enough.get() {
+        wait_until(SOON, async || model.calls().len() + UNDER_WAY > tasks.len()).await;
+        tasks.push(submit_somewhere(rig, tasks.len()).await);
+    }
+    tasks
+}
+
+/// What the model is asked for the n-th task.
+fn query(n: usize) -> String {
+    format!("load {n:03}")
+}
+
 /// Sends a task to one orchestrator, else to the other, until one has taken it. It is one task, whoever takes it.
 async fn submit_somewhere(rig: &Rig, n: usize) -> String {
-    let body = json!({ "capability": "general-query", "payload": { "query": format!("load {n:03}") } });
-    let key = format!("load {n:03}");
+    let body = json!({ "capability": "general-query", "payload": { "query": query(n) } });
+    let key = query(n);
     wait_for(SOON, async || {
         for name in [ORCHESTRATORS[n % 2], ORCHESTRATORS[(n + 1) % 2]] {
             let request = http().post(format!("{}/api/v1/tasks", rig.url(name))).header("idempotency-key", &key);

@@ -1,8 +1,13 @@
 //! What the tests of the rig share.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use mesh_six_testing::{
+    Reply, StubModel,
     rig::{Rig, RigSpec},
     wait_for,
 };
@@ -33,6 +38,44 @@ pub(crate) async fn submit(url: &str, capability: &str, query: &str) -> Value {
     let answer = http().post(format!("{url}/api/v1/tasks")).json(&body).send().await.unwrap();
     assert!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await.unwrap());
     answer.json().await.unwrap()
+}
+
+/// Sends a task as it is, and gives its id and the agent that got it.
+pub(crate) async fn post_task(url: &str, body: &Value) -> (String, String) {
+    let answer = http().post(format!("{url}/api/v1/tasks")).json(body).send().await.unwrap();
+    assert!(answer.status().is_success(), "{}: {}", answer.status(), answer.text().await.unwrap());
+    let answer: Value = answer.json().await.unwrap();
+    let member = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_owned();
+    (member("taskId"), member("dispatchedTo"))
+}
+
+/// The sum of a metric's samples whose line holds each of `labels`, such as `status="retry"`.
+pub(crate) async fn metric(url: &str, name: &str, labels: &[&str]) -> f64 {
+    let text = http().get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+    let samples = text.lines().filter(|line| {
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+            && labels.iter().all(|label| line.contains(label))
+    });
+    samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+}
+
+/// A model that answers by what it is asked, and how often it was asked this before.
+pub(crate) async fn model(answer: impl Fn(&str, usize) -> Reply + Send + Sync + 'static) -> StubModel {
+    let model = StubModel::start().await;
+    let before = Mutex::new(HashMap::<String, usize>::new());
+    model.answer_with(move |call| {
+        let query = call.last("user").unwrap_or_default();
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = before.entry(query.to_owned()).or_default();
+        *before += 1;
+        answer(query, *before - 1)
+    });
+    model
+}
+
+/// How often the model was asked this.
+pub(crate) fn asked(model: &StubModel, query: &str) -> usize {
+    model.calls().iter().filter(|call| call.last("user") == Some(query)).count()
 }
 
 /// The task once it has ended.

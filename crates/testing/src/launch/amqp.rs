@@ -8,7 +8,7 @@ use amqprs::{
     callbacks::{ChannelCallback, DefaultConnectionCallback},
     channel::{
         BasicConsumeArguments, BasicPublishArguments, Channel, ConfirmSelectArguments, QueueBindArguments,
-        QueueDeclareArguments,
+        QueueDeclareArguments, QueuePurgeArguments,
     },
     connection::{Connection, OpenConnectionArguments},
     error::Error as AmqpError,
@@ -170,6 +170,14 @@ pub async fn queue_length(url: &str, queue: &str) -> Result<u32> {
     let looked = channel.queue_declare(QueueDeclareArguments::new(queue).passive(true).finish()).await;
     let (_, waiting, _) = looked?.context("the broker did not say how long the queue is")?;
     Ok(waiting)
+}
+
+/// Loses all messages that wait in a queue, and says how many there were. What a subscriber holds already is not among
+/// them.
+pub async fn lose_waiting(url: &str, queue: &str) -> Result<u32> {
+    let (_connection, channel) = connect(url).await?;
+    let lost = channel.queue_purge(QueuePurgeArguments::new(queue)).await?;
+    lost.context("the broker did not say how many messages it has lost")
 }
 
 async fn connect(url: &str) -> Result<(Connection, Channel)> {

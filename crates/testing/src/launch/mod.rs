@@ -13,7 +13,7 @@ mod rabbitmq;
 mod redis;
 
 pub use self::{
-    amqp::{AmqpPublisher, Witness, queue_length},
+    amqp::{AmqpPublisher, Witness, lose_waiting, queue_length},
     components::{Rendered, Surroundings, render},
     daprd::{Daprd, DaprdConfig, DaprdPorts},
     http::status,

@@ -154,10 +154,10 @@ async fn chat(State(script): State<Shared>, headers: HeaderMap, Json(body): Json
                 tokio::time::sleep(delay).await;
                 *then
             }
-            Reply::When(gate, then) => {
-                gate.notified().await;
-                *then
-            }
+            Reply::When(mut open, then) => match open.wait_for(|open| *open).await {
+                Ok(_) => *then,
+                Err(_) => Reply::Hang,
+            },
             Reply::Costing(dollars, then) => {
                 cost = Some(dollars);
                 *then

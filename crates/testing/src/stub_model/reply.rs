@@ -1,9 +1,9 @@
 //! What the stub model can answer.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// One tool that the model asks for.
 #[derive(Debug, Clone)]
@@ -34,8 +34,8 @@ pub enum Reply {
     Hang,
     /// Another reply, after some time.
     After(Duration, Box<Reply>),
-    /// Another reply, once somebody lets it through.
-    When(Arc<Notify>, Box<Reply>),
+    /// Another reply, once this is true; none if it never will be.
+    When(watch::Receiver<bool>, Box<Reply>),
     /// Another reply, with what it cost in US dollars, as `LiteLLM` tells it.
     Costing(f64, Box<Reply>),
 }
@@ -67,16 +67,16 @@ impl Reply {
         Self::Costing(dollars, Box::new(self))
     }
 
-    /// This reply, but not before `gate` lets it through.
-    #[must_use]
-    pub fn when(self, gate: &Arc<Notify>) -> Self {
-        Self::When(Arc::clone(gate), Box::new(self))
-    }
-
     /// This reply, but later.
     #[must_use]
     pub fn after(self, delay: Duration) -> Self {
         Self::After(delay, Box::new(self))
+    }
+
+    /// This reply, but not before `open` is true.
+    #[must_use]
+    pub fn when(self, open: watch::Receiver<bool>) -> Self {
+        Self::When(open, Box::new(self))
     }
 }
 
