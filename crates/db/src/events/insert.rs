@@ -15,7 +15,7 @@ use mesh_six_core::{
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Appended, entry::Entry, session::Session, strays};
+use super::{Appended, copy, entry::Entry, session::Session, strays};
 use crate::{
     error::{DbError, DbResult},
     metrics,
@@ -28,21 +28,21 @@ pub(crate) const CHUNK: usize = 1_000;
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 const KEYS: &str = "mesh_six_event_keys";
 
-type Returned = (BigInt, BigInt, Timestamptz, SqlUuid);
+pub(super) type Returned = (BigInt, BigInt, Timestamptz, SqlUuid);
 /// `seq`, `txid`, `timestamp` and `id` of a row that was written.
 pub(crate) type Row = (i64, i64, DateTime<Utc>, Uuid);
 
 /// What runs the statements of a chunk.
 pub(crate) trait Runs {
-    /// Runs the statement that writes events.
-    fn write(&mut self, statement: Statement<'_, Returned>) -> impl Future<Output = DbResult<Vec<Row>>> + Send;
+    /// Writes `rows`, whose keys are distinct, and returns those that were new, in order.
+    fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> impl Future<Output = DbResult<Vec<Row>>> + Send;
     /// Runs another one, in the same transaction.
     fn execute(&mut self, statement: Statement<'_, ()>) -> impl Future<Output = DbResult<()>> + Send;
 }
 
 impl Runs for AsyncPgConnection {
-    async fn write(&mut self, statement: Statement<'_, Returned>) -> DbResult<Vec<Row>> {
-        statement.load(self).await.map_err(classify)
+    async fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> DbResult<Vec<Row>> {
+        statement(rows, batch, time::now()).load(self).await.map_err(classify)
     }
 
     async fn execute(&mut self, statement: Statement<'_, ()>) -> DbResult<()> {
@@ -52,21 +52,27 @@ impl Runs for AsyncPgConnection {
 }
 
 impl Runs for Session {
-    async fn write(&mut self, statement: Statement<'_, Returned>) -> DbResult<Vec<Row>> {
-        let rows = self.rows(&statement).await.map_err(|error| match error.as_db_error() {
-            Some(refusal) if refusal.table() == Some(KEYS) && *refusal.code() == SqlState::CHECK_VIOLATION => {
-                bucket_is_missing()
-            }
-            _ => error.into(),
-        })?;
-        let read = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-        Ok(rows.iter().map(read).collect::<Result<_, tokio_postgres::Error>>()?)
+    async fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> DbResult<Vec<Row>> {
+        let now = time::now();
+        let written = if self.is_open() && copies(rows, batch, now) {
+            copy::write(self, rows, batch, &noting(&keys_of(rows, batch))).await?
+        } else {
+            let written = self.rows(&statement(rows, batch, now)).await.map_err(refused)?;
+            written.iter().map(read).collect::<Result<_, _>>()?
+        };
+        self.wrote(&written);
+        Ok(written)
     }
 
     async fn execute(&mut self, statement: Statement<'_, ()>) -> DbResult<()> {
         self.rows(&statement).await?;
         Ok(())
     }
+}
+
+/// A row that was written.
+pub(super) fn read(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
 }
 
 /// Cuts `rows` into what one statement takes. An id comes at most once in a chunk, since the answer tells the
@@ -101,7 +107,7 @@ pub(crate) async fn write(conn: &mut impl Runs, rows: &[&Entry], batch: Option<E
     // The first row of each key of its own, and every row without one.
     let first: Vec<bool> = rows.iter().map(|entry| entry.key.is_none_or(|key| seen.insert(key))).collect();
     let kept: Vec<&Entry> = rows.iter().zip(&first).filter(|(_, first)| **first).map(|(row, _)| *row).collect();
-    let written = conn.write(statement(&kept, batch, time::now())).await?;
+    let written = conn.write(&kept, batch).await?;
     let mut written = written.into_iter().peekable();
     let appended: Vec<Appended> = rows
         .iter()
@@ -117,34 +123,54 @@ pub(crate) async fn write(conn: &mut impl Runs, rows: &[&Entry], batch: Option<E
 }
 
 /// Whether a chunk takes more than one statement, hence a transaction.
-pub(crate) fn needs_transaction(rows: &[&Entry]) -> bool {
-    rows.iter().any(|entry| entry.content.is_some())
+pub(crate) fn needs_transaction(rows: &[&Entry], batch: Option<EventKey>) -> bool {
+    rows.iter().any(|entry| entry.content.is_some()) || copies(rows, batch, time::now())
 }
 
-/// The statement for rows of distinct keys. Keys go in sorted, so that two batches never wait for each other
-/// in a circle.
+/// Whether to copy `rows`: many, each with a key, which tells what is new, and none with a month to be noted.
+fn copies(rows: &[&Entry], batch: Option<EventKey>, now: DateTime<Utc>) -> bool {
+    let keyed = batch.is_some() || rows.iter().all(|entry| entry.key.is_some());
+    rows.len() >= copy::MIN_ROWS && keyed && strays::suspects(rows, now).is_empty()
+}
+
+/// The keys of `rows` in order, so that two batches never wait for each other in a circle.
+fn keys_of(rows: &[&Entry], batch: Option<EventKey>) -> Vec<(EventKey, Uuid)> {
+    let mut keys: Vec<(EventKey, Uuid)> = rows.iter().filter_map(|e| Some((e.key.or(batch)?, e.id))).collect();
+    keys.sort_unstable_by_key(|(key, _)| *key);
+    keys.dedup_by_key(|(key, _)| *key);
+    keys
+}
+
+/// The statement for rows of distinct keys.
 fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>, now: DateTime<Utc>) -> Statement<'a, Returned> {
     let suspects = strays::suspects(rows, now);
     let noted = !suspects.is_empty();
     let with = if noted { strays::note(Statement::new("WITH "), suspects) } else { Statement::new("") };
-    let mut keys: Vec<(EventKey, Uuid)> = rows.iter().filter_map(|e| Some((e.key.or(batch)?, e.id))).collect();
-    keys.sort_unstable_by_key(|(key, _)| *key);
-    keys.dedup_by_key(|(key, _)| *key);
+    let keys = keys_of(rows, batch);
     let all_keyed = rows.iter().all(|e| e.key.or(batch).is_some());
     let keys_follow = |with: Statement<'a, Returned>| with.sql(if noted { ", keys AS (" } else { "WITH keys AS (" });
     match (rows, keys.as_slice()) {
         ([one], []) => values(with.sql(INSERT).sql("VALUES ("), one).sql(")").sql(RETURNING),
         ([one], [(key, id)]) => {
-            let keys = one_key(keys_follow(with), *key, *id);
+            let keys = one_key(keys_follow(with), *key, *id).sql(") ");
             values(keys.sql(INSERT).sql("SELECT "), one).sql(" FROM keys").sql(RETURNING)
         }
-        (_, [(key, id)]) if all_keyed => together(one_key(keys_follow(with), *key, *id), rows),
+        (_, [(key, id)]) if all_keyed => together(one_key(keys_follow(with), *key, *id).sql(") "), rows),
         _ => apart(keys_follow(with), rows, &keys, batch),
     }
 }
 
+/// Notes keys alone, and tells which were new and the database's clock.
+fn noting(keys: &[(EventKey, Uuid)]) -> Statement<'static, copy::Noted> {
+    let noted = match keys {
+        [(key, id)] => one_key(Statement::new(""), *key, *id),
+        _ => many_keys(Statement::new(""), keys),
+    };
+    noted.sql(", now()")
+}
+
 /// Notes one key.
-fn one_key(statement: Statement<'_, Returned>, key: EventKey, id: Uuid) -> Statement<'_, Returned> {
+fn one_key<Row>(statement: Statement<'_, Row>, key: EventKey, id: Uuid) -> Statement<'_, Row> {
     statement
         .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) VALUES (")
         .bind(Value::Int(key.bucket))
@@ -152,7 +178,19 @@ fn one_key(statement: Statement<'_, Returned>, key: EventKey, id: Uuid) -> State
         .bind(Value::Id(key.hash))
         .sql(", ")
         .bind(Value::Id(id))
-        .sql(") ON CONFLICT DO NOTHING RETURNING key_hash) ")
+        .sql(") ON CONFLICT DO NOTHING RETURNING key_hash")
+}
+
+/// Notes several keys.
+fn many_keys<'a, Row>(statement: Statement<'a, Row>, keys: &[(EventKey, Uuid)]) -> Statement<'a, Row> {
+    statement
+        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
+        .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
+        .sql(", ")
+        .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
+        .sql(", ")
+        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
+        .sql(") AS k ON CONFLICT DO NOTHING RETURNING key_hash")
 }
 
 /// The values of one row. Arrays of one cost as much again as the row does.
@@ -200,14 +238,7 @@ fn apart<'a>(
     keys: &[(EventKey, Uuid)],
     batch: Option<EventKey>,
 ) -> Statement<'a, Returned> {
-    let keys = with
-        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
-        .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
-        .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
-        .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
-        .sql(") AS k ON CONFLICT DO NOTHING RETURNING key_hash) ");
+    let keys = many_keys(with, keys).sql(") ");
     columns(keys.sql(INSERT).sql(SELECT).sql("FROM unnest("), rows)
         .sql(", ")
         .bind(Value::OptionalIds(rows.iter().map(|e| e.key.or(batch).map(|key| key.hash)).collect()))
@@ -285,6 +316,16 @@ async fn contents(conn: &mut impl Runs, rows: &[&Entry], appended: &[Appended]) 
 fn classify(error: Error) -> DbError {
     match &error {
         Error::DatabaseError(DatabaseErrorKind::CheckViolation, info) if info.table_name() == Some(KEYS) => {
+            bucket_is_missing()
+        }
+        _ => error.into(),
+    }
+}
+
+/// The same, as tokio-postgres tells it.
+pub(super) fn refused(error: tokio_postgres::Error) -> DbError {
+    match error.as_db_error() {
+        Some(refusal) if refusal.table() == Some(KEYS) && *refusal.code() == SqlState::CHECK_VIOLATION => {
             bucket_is_missing()
         }
         _ => error.into(),

@@ -6,6 +6,7 @@
 mod append;
 mod buckets;
 mod clock;
+mod copy;
 mod driven;
 mod entry;
 mod follow;

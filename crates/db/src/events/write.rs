@@ -133,22 +133,22 @@ impl Writer {
         let of_chunk = |chunk| key.map(|key| key.of_chunk(chunk)).transpose();
         let chunks = insert::chunks(entries);
         if let [chunk] = chunks.as_slice()
-            && !insert::needs_transaction(entries)
+            && !insert::needs_transaction(chunk, of_chunk(0)?)
         {
             return insert::write(session, chunk, of_chunk(0)?).await;
         }
-        session.run("BEGIN").await?;
+        session.begin();
         let mut appended = Vec::with_capacity(entries.len());
         for (number, chunk) in chunks.into_iter().enumerate() {
             match insert::write(session, chunk, of_chunk(number)?).await {
                 Ok(written) => appended.extend(written),
                 Err(error) => {
-                    session.run("ROLLBACK").await?;
+                    session.end(false).await?;
                     return Err(error);
                 }
             }
         }
-        session.run("COMMIT").await?;
+        session.end(true).await?;
         Ok(appended)
     }
 
