@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    insert::{self, Returned, Row},
+    insert::{self, Keys, Returned, Row},
     session::Session,
 };
 use crate::{
@@ -46,13 +46,17 @@ pub(crate) async fn write(
     session: &mut Session,
     rows: &[&Entry],
     batch: Option<EventKey>,
+    sure: Keys,
     keys: &Statement<'_, Noted>,
 ) -> DbResult<Vec<Row>> {
-    let noted = session.rows(keys).await.map_err(insert::refused)?;
+    let noted = match session.rows(keys).await {
+        Ok(noted) => noted,
+        Err(error) => return Err(session.refused(error)),
+    };
     let Some(first) = noted.first() else { return Ok(Vec::new()) };
     let now: DateTime<Utc> = first.try_get(1)?;
     let new = noted.iter().map(|row| row.try_get(0)).collect::<Result<HashSet<Uuid>, _>>()?;
-    let is_new = |entry: &&&Entry| entry.key.or(batch).is_some_and(|key| new.contains(&key.hash));
+    let is_new = |entry: &&&Entry| entry.key.or(batch).is_some_and(|key| sure == Keys::New || new.contains(&key.hash));
     let (data, count) = encode(rows.iter().filter(is_new), now);
     let (copied, written) = session.copy(COPY, data, &numbers(session.newest())).await?;
     if copied != count || usize::try_from(count) != Ok(written.len()) {
@@ -63,9 +67,11 @@ pub(crate) async fn write(
 
 /// The rows of this transaction with numbers above `after`.
 fn numbers(after: i64) -> Statement<'static, Returned> {
-    Statement::new("SELECT seq, txid, timestamp, id FROM mesh_six_events WHERE txid = mesh_six_current_txid() AND seq > ")
-        .bind(Value::Long(after))
-        .sql(" AND timestamp = now() ORDER BY seq")
+    Statement::new(
+        "SELECT seq, txid, timestamp, id FROM mesh_six_events WHERE txid = mesh_six_current_txid() AND seq > ",
+    )
+    .bind(Value::Long(after))
+    .sql(" AND timestamp = now() ORDER BY seq")
 }
 
 /// The binary form of `rows`, and how many there are. `occurred_at` outside of what is sensible becomes `now`, the

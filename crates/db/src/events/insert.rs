@@ -42,7 +42,7 @@ pub(crate) trait Runs {
 
 impl Runs for AsyncPgConnection {
     async fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> DbResult<Vec<Row>> {
-        statement(rows, batch, time::now()).load(self).await.map_err(classify)
+        statement(rows, batch, time::now(), Keys::Unsure).load(self).await.map_err(classify)
     }
 
     async fn execute(&mut self, statement: Statement<'_, ()>) -> DbResult<()> {
@@ -53,13 +53,18 @@ impl Runs for AsyncPgConnection {
 
 impl Runs for Session {
     async fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> DbResult<Vec<Row>> {
-        let now = time::now();
+        let (now, keys) = (time::now(), if self.trusts() { Keys::New } else { Keys::Unsure });
         let written = if self.is_open() && copies(rows, batch, now) {
-            copy::write(self, rows, batch, &noting(&keys_of(rows, batch))).await?
+            copy::write(self, rows, batch, keys, &noting(&keys_of(rows, batch), keys)).await
         } else {
-            let written = self.rows(&statement(rows, batch, now)).await.map_err(refused)?;
-            written.iter().map(read).collect::<Result<_, _>>()?
-        };
+            match self.rows(&statement(rows, batch, now, keys)).await {
+                Ok(written) => Ok(written.iter().map(read).collect::<Result<_, _>>()?),
+                Err(error) => Err(self.refused(error)),
+            }
+        }?;
+        if written.len() < rows.len() {
+            self.doubt();
+        }
         self.wrote(&written);
         Ok(written)
     }
@@ -124,7 +129,12 @@ pub(crate) async fn write(conn: &mut impl Runs, rows: &[&Entry], batch: Option<E
 
 /// Whether a chunk takes more than one statement, hence a transaction.
 pub(crate) fn needs_transaction(rows: &[&Entry], batch: Option<EventKey>) -> bool {
-    rows.iter().any(|entry| entry.content.is_some()) || copies(rows, batch, time::now())
+    has_contents(rows) || copies(rows, batch, time::now())
+}
+
+/// Whether something goes beside the log, after the rows.
+pub(crate) fn has_contents(rows: &[&Entry]) -> bool {
+    rows.iter().any(|entry| entry.content.is_some())
 }
 
 /// Whether to copy `rows`: many, each with a key, which tells what is new, and none with a month to be noted.
@@ -141,8 +151,22 @@ fn keys_of(rows: &[&Entry], batch: Option<EventKey>) -> Vec<(EventKey, Uuid)> {
     keys
 }
 
+/// What is thought of the keys of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// Some may be on record. To look for each before it is written costs a fifth of the statement.
+    Unsure,
+    /// None is; the statement fails as a whole if one is after all.
+    New,
+}
+
 /// The statement for rows of distinct keys.
-fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>, now: DateTime<Utc>) -> Statement<'a, Returned> {
+fn statement<'a>(
+    rows: &[&'a Entry],
+    batch: Option<EventKey>,
+    now: DateTime<Utc>,
+    sure: Keys,
+) -> Statement<'a, Returned> {
     let suspects = strays::suspects(rows, now);
     let noted = !suspects.is_empty();
     let with = if noted { strays::note(Statement::new("WITH "), suspects) } else { Statement::new("") };
@@ -156,17 +180,20 @@ fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>, now: DateTime<Utc>
             values(keys.sql(INSERT).sql("SELECT "), one).sql(" FROM keys").sql(RETURNING)
         }
         (_, [(key, id)]) if all_keyed => together(one_key(keys_follow(with), *key, *id).sql(") "), rows),
+        _ if sure == Keys::New => after(many_keys(keys_follow(with), &keys, sure).sql(") "), rows),
         _ => apart(keys_follow(with), rows, &keys, batch),
     }
 }
 
 /// Notes keys alone, and tells which were new and the database's clock.
-fn noting(keys: &[(EventKey, Uuid)]) -> Statement<'static, copy::Noted> {
-    let noted = match keys {
-        [(key, id)] => one_key(Statement::new(""), *key, *id),
-        _ => many_keys(Statement::new(""), keys),
-    };
-    noted.sql(", now()")
+fn noting(keys: &[(EventKey, Uuid)], sure: Keys) -> Statement<'static, copy::Noted> {
+    match keys {
+        [(key, id)] => one_key(Statement::new(""), *key, *id).sql(", now()"),
+        _ if sure == Keys::New => {
+            many_keys(Statement::new("WITH keys AS ("), keys, sure).sql(") SELECT key_hash, now() FROM keys LIMIT 1")
+        }
+        _ => many_keys(Statement::new(""), keys, sure).sql(", now()"),
+    }
 }
 
 /// Notes one key.
@@ -182,15 +209,18 @@ fn one_key<Row>(statement: Statement<'_, Row>, key: EventKey, id: Uuid) -> State
 }
 
 /// Notes several keys.
-fn many_keys<'a, Row>(statement: Statement<'a, Row>, keys: &[(EventKey, Uuid)]) -> Statement<'a, Row> {
-    statement
+fn many_keys<'a, Row>(statement: Statement<'a, Row>, keys: &[(EventKey, Uuid)], sure: Keys) -> Statement<'a, Row> {
+    let statement = statement
         .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
         .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
         .sql(", ")
         .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
         .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
-        .sql(") AS k ON CONFLICT DO NOTHING RETURNING key_hash")
+        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()));
+    statement.sql(match sure {
+        Keys::Unsure => ") AS k ON CONFLICT DO NOTHING RETURNING key_hash",
+        Keys::New => ") AS k RETURNING key_hash",
+    })
 }
 
 /// The values of one row. Arrays of one cost as much again as the row does.
@@ -231,6 +261,17 @@ fn together<'a>(keys: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statement<
         .sql(RETURNING)
 }
 
+/// For rows whose keys are all new. They are written after the keys, so that a key that is known after all leaves no
+/// dead rows behind.
+fn after<'a>(keys: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statement<'a, Returned> {
+    columns(keys.sql(INSERT).sql(SELECT).sql("FROM unnest("), rows)
+        .sql(
+            ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
+             aggregate_id, idempotency_key, place) WHERE (SELECT count(*) FROM keys) > 0 ORDER BY e.place",
+        )
+        .sql(RETURNING)
+}
+
 /// For rows with keys of their own: those are written whose keys are new.
 fn apart<'a>(
     with: Statement<'a, Returned>,
@@ -238,7 +279,7 @@ fn apart<'a>(
     keys: &[(EventKey, Uuid)],
     batch: Option<EventKey>,
 ) -> Statement<'a, Returned> {
-    let keys = many_keys(with, keys).sql(") ");
+    let keys = many_keys(with, keys, Keys::Unsure).sql(") ");
     columns(keys.sql(INSERT).sql(SELECT).sql("FROM unnest("), rows)
         .sql(", ")
         .bind(Value::OptionalIds(rows.iter().map(|e| e.key.or(batch).map(|key| key.hash)).collect()))
@@ -322,13 +363,19 @@ fn classify(error: Error) -> DbError {
     }
 }
 
-/// The same, as tokio-postgres tells it.
-pub(super) fn refused(error: tokio_postgres::Error) -> DbError {
-    match error.as_db_error() {
-        Some(refusal) if refusal.table() == Some(KEYS) && *refusal.code() == SqlState::CHECK_VIOLATION => {
-            bucket_is_missing()
+impl Session {
+    /// The same, as tokio-postgres tells it.
+    pub(super) fn refused(&mut self, error: tokio_postgres::Error) -> DbError {
+        match error.as_db_error() {
+            Some(refusal) if refusal.table() == Some(KEYS) && *refusal.code() == SqlState::CHECK_VIOLATION => {
+                bucket_is_missing()
+            }
+            Some(refusal) if *refusal.code() == SqlState::UNIQUE_VIOLATION => {
+                self.mistook();
+                error.into()
+            }
+            _ => error.into(),
         }
-        _ => error.into(),
     }
 }
 
@@ -375,7 +422,7 @@ mod tests {
             row.trace_id = Uuid::nil();
         }
         let text = |rows: &[&Entry], batch: Option<EventKey>| {
-            let text = debug_query::<Pg, _>(&statement(rows, batch, now)).to_string();
+            let text = debug_query::<Pg, _>(&statement(rows, batch, now, Keys::Unsure)).to_string();
             text.split(" -- binds").next().unwrap_or_default().to_owned()
         };
         let three: Vec<&Entry> = [&one, &two, &one].into();
