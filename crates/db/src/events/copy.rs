@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{
     entry::Entry,
-    insert::{self, Keys, Returned, Row},
+    insert::{self, Returned, Row},
+    keys::Keys,
     session::Session,
 };
 use crate::{

@@ -15,7 +15,13 @@ use mesh_six_core::{
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Appended, copy, entry::Entry, session::Session, strays};
+use super::{
+    Appended, copy,
+    entry::Entry,
+    keys::{Keys, keys_of, many_keys, noting, one_key},
+    session::Session,
+    strays,
+};
 use crate::{
     error::{DbError, DbResult},
     metrics,
@@ -143,23 +149,6 @@ fn copies(rows: &[&Entry], batch: Option<EventKey>, now: DateTime<Utc>) -> bool 
     rows.len() >= copy::MIN_ROWS && keyed && strays::suspects(rows, now).is_empty()
 }
 
-/// The keys of `rows` in order, so that two batches never wait for each other in a circle.
-fn keys_of(rows: &[&Entry], batch: Option<EventKey>) -> Vec<(EventKey, Uuid)> {
-    let mut keys: Vec<(EventKey, Uuid)> = rows.iter().filter_map(|e| Some((e.key.or(batch)?, e.id))).collect();
-    keys.sort_unstable_by_key(|(key, _)| *key);
-    keys.dedup_by_key(|(key, _)| *key);
-    keys
-}
-
-/// What is thought of the keys of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Keys {
-    /// Some may be on record. To look for each before it is written costs a fifth of the statement.
-    Unsure,
-    /// None is; the statement fails as a whole if one is after all.
-    New,
-}
-
 /// The statement for rows of distinct keys.
 fn statement<'a>(
     rows: &[&'a Entry],
@@ -183,44 +172,6 @@ fn statement<'a>(
         _ if sure == Keys::New => after(many_keys(keys_follow(with), &keys, sure).sql(") "), rows),
         _ => apart(keys_follow(with), rows, &keys, batch),
     }
-}
-
-/// Notes keys alone, and tells which were new and the database's clock.
-fn noting(keys: &[(EventKey, Uuid)], sure: Keys) -> Statement<'static, copy::Noted> {
-    match keys {
-        [(key, id)] => one_key(Statement::new(""), *key, *id).sql(", now()"),
-        _ if sure == Keys::New => {
-            many_keys(Statement::new("WITH keys AS ("), keys, sure).sql(") SELECT key_hash, now() FROM keys LIMIT 1")
-        }
-        _ => many_keys(Statement::new(""), keys, sure).sql(", now()"),
-    }
-}
-
-/// Notes one key.
-fn one_key<Row>(statement: Statement<'_, Row>, key: EventKey, id: Uuid) -> Statement<'_, Row> {
-    statement
-        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) VALUES (")
-        .bind(Value::Int(key.bucket))
-        .sql(", ")
-        .bind(Value::Id(key.hash))
-        .sql(", ")
-        .bind(Value::Id(id))
-        .sql(") ON CONFLICT DO NOTHING RETURNING key_hash")
-}
-
-/// Notes several keys.
-fn many_keys<'a, Row>(statement: Statement<'a, Row>, keys: &[(EventKey, Uuid)], sure: Keys) -> Statement<'a, Row> {
-    let statement = statement
-        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
-        .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
-        .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
-        .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()));
-    statement.sql(match sure {
-        Keys::Unsure => ") AS k ON CONFLICT DO NOTHING RETURNING key_hash",
-        Keys::New => ") AS k RETURNING key_hash",
-    })
 }
 
 /// The values of one row. Arrays of one cost as much again as the row does.
@@ -421,10 +372,11 @@ mod tests {
             // It tells no month, whatever day it is.
             row.trace_id = Uuid::nil();
         }
-        let text = |rows: &[&Entry], batch: Option<EventKey>| {
-            let text = debug_query::<Pg, _>(&statement(rows, batch, now, Keys::Unsure)).to_string();
+        let of = |rows: &[&Entry], batch: Option<EventKey>, keys: Keys| {
+            let text = debug_query::<Pg, _>(&statement(rows, batch, now, keys)).to_string();
             text.split(" -- binds").next().unwrap_or_default().to_owned()
         };
+        let text = |rows: &[&Entry], batch: Option<EventKey>| of(rows, batch, Keys::Unsure);
         let three: Vec<&Entry> = [&one, &two, &one].into();
         assert_eq!(text(&three, None), text(&three[..2], None));
         let batch = Some(EventKey { bucket: 0, hash: Uuid::nil() });
@@ -437,6 +389,7 @@ mod tests {
             text(&[&one], batch),
             text(&[&old], None),
             text(&[&old, &one], batch),
+            of(&three, None, Keys::New),
         ];
         insta::assert_snapshot!(texts.join("\n"));
     }

@@ -12,6 +12,7 @@ mod entry;
 mod follow;
 mod horizon;
 mod insert;
+mod keys;
 mod known;
 mod log;
 mod queue;
