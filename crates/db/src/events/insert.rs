@@ -169,7 +169,7 @@ fn statement<'a>(
             values(keys.sql(INSERT).sql("SELECT "), one).sql(" FROM keys").sql(RETURNING)
         }
         (_, [(key, id)]) if all_keyed => together(one_key(keys_follow(with), *key, *id).sql(") "), rows),
-        _ if sure == Keys::New => after(many_keys(keys_follow(with), &keys, sure).sql(") "), rows),
+        _ if sure == Keys::New && all_keyed => after(many_keys(keys_follow(with), &keys, sure).sql(") "), rows),
         _ => apart(keys_follow(with), rows, &keys, batch),
     }
 }
@@ -382,6 +382,8 @@ mod tests {
         let batch = Some(EventKey { bucket: 0, hash: Uuid::nil() });
         assert_eq!(text(&three, batch), text(&three[..2], batch));
         old.task_id = Some(Uuid::from_u64_pair(0x7000, 0x8000_0000_0000_0000));
+        let keyed = |n| Entry { key: Some(EventKey { bucket: 0, hash: Uuid::from_u128(n) }), ..one.clone() };
+        let (first, second) = (keyed(1), keyed(2));
         let texts = [
             text(&three, None),
             text(&three, batch),
@@ -389,7 +391,7 @@ mod tests {
             text(&[&one], batch),
             text(&[&old], None),
             text(&[&old, &one], batch),
-            of(&three, None, Keys::New),
+            of(&[&first, &second], None, Keys::New),
         ];
         insta::assert_snapshot!(texts.join("\n"));
     }
