@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use diesel::ConnectionResult;
 use diesel_async::{AsyncPgConnection, pooled_connection::deadpool::Pool};
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -26,7 +27,22 @@ pub(crate) async fn checkout(pool: &Pool<AsyncPgConnection>, patience: Duration)
     // On a busy machine a handshake may take longer than a caller waits. Dropped here, it would begin anew with the next
     // caller and never come to its end; so it goes on, and what it gives is in the pool for whoever comes next.
     tokio::spawn(timeout(FINISH, getting));
-    Err(DbError::Unavailable(format!("no connection within {} s", patience.as_secs())))
+    Err(too_late(patience))
+}
+
+/// A connection of one's own; waits at most `patience` until it is made.
+pub(crate) async fn in_time<T>(
+    connecting: impl Future<Output = ConnectionResult<T>>,
+    patience: Duration,
+) -> DbResult<T> {
+    match timeout(patience, connecting).await {
+        Ok(made) => made.map_err(|error| DbError::Unavailable(innermost(&error))),
+        Err(_) => Err(too_late(patience)),
+    }
+}
+
+fn too_late(patience: Duration) -> DbError {
+    DbError::Unavailable(format!("no connection within {} s", patience.as_secs()))
 }
 
 /// Lets only a few connections be made at once. Cheap to clone.

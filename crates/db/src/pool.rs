@@ -12,12 +12,13 @@ use diesel_async::{
     },
 };
 use futures_util::FutureExt;
-use tokio_postgres::{Client, Connection, NoTls, Socket, tls::TlsStream};
+use tokio_postgres::{Client, Connection, Socket};
 
 use crate::{
-    checkout::{Gate, checkout},
-    error::{DbError, DbResult, innermost, message},
+    checkout::{Gate, checkout, in_time},
+    error::{DbError, DbResult, message},
     target::{Target, whereabouts},
+    tls::Stream,
 };
 
 /// A pooled connection; dereferences to [`AsyncPgConnection`].
@@ -114,13 +115,16 @@ impl Database {
     /// A connection of one's own, outside the pool and past any pooler, for LISTEN.
     pub async fn dedicated(&self) -> DbResult<AsyncPgConnection> {
         let DbConfig { application_name, statement_timeout, .. } = &*self.config;
-        in_time(establish(&self.direct, application_name, *statement_timeout)).await
+        in_time(establish(&self.direct, application_name, *statement_timeout), CHECKOUT).await
     }
 
     /// As [`Self::dedicated`], without diesel, for the log's writers. It ends with the client.
     pub(crate) async fn client(&self) -> DbResult<Client> {
         let DbConfig { application_name, statement_timeout, .. } = &*self.config;
-        in_time(bare(&self.direct, application_name, *statement_timeout)).await
+        let connecting = session(&self.direct, application_name, *statement_timeout);
+        let (client, connection) = in_time(connecting, CHECKOUT).await?;
+        tokio::spawn(connection);
+        Ok(client)
     }
 
     /// Asks the server for a sign of life.
@@ -157,61 +161,25 @@ const SESSION: &str = "SET timezone = 'UTC'; SET lock_timeout = '10s'; \
     WHERE app.rolname = 'mesh_six_app' AND me.rolname = session_user AND pg_has_role(me.oid, app.oid, 'MEMBER') \
     AND (me.rolsuper OR EXISTS (SELECT FROM pg_class t WHERE t.relname = 'mesh_six_events' AND t.relowner = me.oid))";
 
-/// Waits for a new connection only so long.
-async fn in_time<T>(connecting: impl Future<Output = ConnectionResult<T>>) -> DbResult<T> {
-    match tokio::time::timeout(CHECKOUT, connecting).await {
-        Ok(Ok(conn)) => Ok(conn),
-        Ok(Err(error)) => Err(DbError::Unavailable(innermost(&error))),
-        Err(_) => Err(DbError::Unavailable(format!("no connection within {} s", CHECKOUT.as_secs()))),
-    }
-}
+/// A connection and what drives it.
+type Connected = (Client, Connection<Socket, Stream>);
 
 /// A connection for diesel, set up.
-async fn establish(
-    target: &Target,
-    application_name: &str,
-    statement_timeout: Duration,
-) -> ConnectionResult<AsyncPgConnection> {
-    let config = of_session(target, application_name);
-    match &target.tls {
-        None => {
-            let (client, connection) = begin(config.connect(NoTls).await.map_err(bad)?, statement_timeout).await?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
-        }
-        Some(tls) => {
-            let (client, connection) =
-                begin(config.connect(tls.clone()).await.map_err(bad)?, statement_timeout).await?;
-            AsyncPgConnection::try_from_client_and_connection(client, connection).await
-        }
-    }
+async fn establish(target: &Target, name: &str, statement_timeout: Duration) -> ConnectionResult<AsyncPgConnection> {
+    let (client, connection) = session(target, name, statement_timeout).await?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
 }
 
-/// A connection without diesel, set up and driven until its client is dropped.
-async fn bare(target: &Target, application_name: &str, statement_timeout: Duration) -> ConnectionResult<Client> {
-    let config = of_session(target, application_name);
-    match &target.tls {
-        None => begin(config.connect(NoTls).await.map_err(bad)?, statement_timeout).await.map(driven),
-        Some(tls) => begin(config.connect(tls.clone()).await.map_err(bad)?, statement_timeout).await.map(driven),
-    }
-}
-
-fn driven<S: TlsStream + Unpin + Send + 'static>((client, connection): (Client, Connection<Socket, S>)) -> Client {
-    tokio::spawn(connection);
-    client
-}
-
-fn of_session(target: &Target, application_name: &str) -> tokio_postgres::Config {
+/// A connection, set up.
+async fn session(target: &Target, name: &str, statement_timeout: Duration) -> ConnectionResult<Connected> {
     let mut config = target.config.clone();
-    config.application_name(application_name).connect_timeout(CHECKOUT).keepalives_idle(Duration::from_secs(30));
+    config.application_name(name).connect_timeout(CHECKOUT).keepalives_idle(Duration::from_secs(30));
     config.tcp_user_timeout(Duration::from_secs(30));
-    config
+    begin(config.connect(target.tls.clone()).await.map_err(bad)?, statement_timeout).await
 }
 
 /// Makes the session what [`SESSION`] says.
-async fn begin<S: TlsStream + Unpin + Send + 'static>(
-    (client, mut connection): (Client, Connection<Socket, S>),
-    statement_timeout: Duration,
-) -> ConnectionResult<(Client, Connection<Socket, S>)> {
+async fn begin((client, mut connection): Connected, statement_timeout: Duration) -> ConnectionResult<Connected> {
     let session = async {
         let _ = client.simple_query("SET lc_messages = 'C'").await;
         client.batch_execute(&format!("SET statement_timeout = {}; {SESSION}", statement_timeout.as_millis())).await?;
@@ -247,18 +215,21 @@ fn bad(error: tokio_postgres::Error) -> ConnectionError {
 /// A connection with the rights of the login in `url`, without any of our settings. The error says where the server
 /// is and what is wrong with it.
 pub(crate) async fn plain(url: &str) -> DbResult<AsyncPgConnection> {
+    let (client, connection) = without_settings(url).await?;
+    let handed = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
+    handed.map_err(|e| DbError::Unavailable(e.to_string()))
+}
+
+/// The same without diesel, for what is compared with us. It ends with the client.
+pub async fn client(url: &str) -> DbResult<Client> {
+    let (client, connection) = without_settings(url).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn without_settings(url: &str) -> DbResult<Connected> {
     let Target { mut config, tls } = Target::parse(url)?;
     config.connect_timeout(PLAIN);
     let away = |e: tokio_postgres::Error| DbError::Unavailable(format!("{}: {}", whereabouts(&config), message(&e)));
-    match tls {
-        None => hand_over(config.connect(NoTls).await.map_err(away)?).await,
-        Some(tls) => hand_over(config.connect(tls).await.map_err(away)?).await,
-    }
-}
-
-async fn hand_over<S: TlsStream + Unpin + Send + 'static>(
-    (client, connection): (tokio_postgres::Client, Connection<Socket, S>),
-) -> DbResult<AsyncPgConnection> {
-    let handed = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-    handed.map_err(|e| DbError::Unavailable(e.to_string()))
+    config.connect(tls).await.map_err(away)
 }

@@ -16,8 +16,8 @@ const EXAMPLE: &str = "such as postgres://me@localhost/mesh is wanted";
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) config: tokio_postgres::Config,
-    /// Absent where the URL does not ask for TLS.
-    pub(crate) tls: Option<Connector>,
+    /// Speaks none where the URL does not ask for it.
+    pub(crate) tls: Connector,
 }
 
 impl Target {
@@ -46,7 +46,7 @@ impl Target {
             }
         };
         config.ssl_mode(ssl_mode);
-        let tls = trust.map(|trust| tls::connector(trust, roots)).transpose()?;
+        let tls = trust.map_or_else(|| Ok(Connector::none()), |trust| tls::connector(trust, roots))?;
         Ok(Self { config, tls })
     }
 }

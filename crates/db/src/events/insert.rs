@@ -15,7 +15,13 @@ use mesh_six_core::{
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{Appended, entry::Entry, session::Session, strays};
+use super::{
+    Appended, copy,
+    entry::Entry,
+    keys::{Keys, keys_of, many_keys, noting, one_key},
+    session::Session,
+    strays,
+};
 use crate::{
     error::{DbError, DbResult},
     metrics,
@@ -28,21 +34,21 @@ pub(crate) const CHUNK: usize = 1_000;
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 const KEYS: &str = "mesh_six_event_keys";
 
-type Returned = (BigInt, BigInt, Timestamptz, SqlUuid);
+pub(super) type Returned = (BigInt, BigInt, Timestamptz, SqlUuid);
 /// `seq`, `txid`, `timestamp` and `id` of a row that was written.
 pub(crate) type Row = (i64, i64, DateTime<Utc>, Uuid);
 
 /// What runs the statements of a chunk.
 pub(crate) trait Runs {
-    /// Runs the statement that writes events.
-    fn write(&mut self, statement: Statement<'_, Returned>) -> impl Future<Output = DbResult<Vec<Row>>> + Send;
+    /// Writes `rows`, whose keys are distinct, and returns those that were new, in order.
+    fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> impl Future<Output = DbResult<Vec<Row>>> + Send;
     /// Runs another one, in the same transaction.
     fn execute(&mut self, statement: Statement<'_, ()>) -> impl Future<Output = DbResult<()>> + Send;
 }
 
 impl Runs for AsyncPgConnection {
-    async fn write(&mut self, statement: Statement<'_, Returned>) -> DbResult<Vec<Row>> {
-        statement.load(self).await.map_err(classify)
+    async fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> DbResult<Vec<Row>> {
+        statement(rows, batch, time::now(), Keys::Unsure).load(self).await.map_err(classify)
     }
 
     async fn execute(&mut self, statement: Statement<'_, ()>) -> DbResult<()> {
@@ -52,21 +58,32 @@ impl Runs for AsyncPgConnection {
 }
 
 impl Runs for Session {
-    async fn write(&mut self, statement: Statement<'_, Returned>) -> DbResult<Vec<Row>> {
-        let rows = self.rows(&statement).await.map_err(|error| match error.as_db_error() {
-            Some(refusal) if refusal.table() == Some(KEYS) && *refusal.code() == SqlState::CHECK_VIOLATION => {
-                bucket_is_missing()
+    async fn write(&mut self, rows: &[&Entry], batch: Option<EventKey>) -> DbResult<Vec<Row>> {
+        let (now, keys) = (time::now(), if self.trusts() { Keys::New } else { Keys::Unsure });
+        let written = if self.is_open() && copies(rows, batch, now) {
+            copy::write(self, rows, batch, keys, &noting(&keys_of(rows, batch), keys)).await
+        } else {
+            match self.rows(&statement(rows, batch, now, keys)).await {
+                Ok(written) => Ok(written.iter().map(read).collect::<Result<_, _>>()?),
+                Err(error) => Err(self.refused(error)),
             }
-            _ => error.into(),
-        })?;
-        let read = |row: &tokio_postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?));
-        Ok(rows.iter().map(read).collect::<Result<_, tokio_postgres::Error>>()?)
+        }?;
+        if written.len() < rows.len() {
+            self.doubt();
+        }
+        self.wrote(&written);
+        Ok(written)
     }
 
     async fn execute(&mut self, statement: Statement<'_, ()>) -> DbResult<()> {
         self.rows(&statement).await?;
         Ok(())
     }
+}
+
+/// A row that was written.
+pub(super) fn read(row: &tokio_postgres::Row) -> Result<Row, tokio_postgres::Error> {
+    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?))
 }
 
 /// Cuts `rows` into what one statement takes. An id comes at most once in a chunk, since the answer tells the
@@ -101,7 +118,7 @@ pub(crate) async fn write(conn: &mut impl Runs, rows: &[&Entry], batch: Option<E
     // The first row of each key of its own, and every row without one.
     let first: Vec<bool> = rows.iter().map(|entry| entry.key.is_none_or(|key| seen.insert(key))).collect();
     let kept: Vec<&Entry> = rows.iter().zip(&first).filter(|(_, first)| **first).map(|(row, _)| *row).collect();
-    let written = conn.write(statement(&kept, batch, time::now())).await?;
+    let written = conn.write(&kept, batch).await?;
     let mut written = written.into_iter().peekable();
     let appended: Vec<Appended> = rows
         .iter()
@@ -117,42 +134,44 @@ pub(crate) async fn write(conn: &mut impl Runs, rows: &[&Entry], batch: Option<E
 }
 
 /// Whether a chunk takes more than one statement, hence a transaction.
-pub(crate) fn needs_transaction(rows: &[&Entry]) -> bool {
+pub(crate) fn needs_transaction(rows: &[&Entry], batch: Option<EventKey>) -> bool {
+    has_contents(rows) || copies(rows, batch, time::now())
+}
+
+/// Whether something goes beside the log, after the rows.
+pub(crate) fn has_contents(rows: &[&Entry]) -> bool {
     rows.iter().any(|entry| entry.content.is_some())
 }
 
-/// The statement for rows of distinct keys. Keys go in sorted, so that two batches never wait for each other
-/// in a circle.
-fn statement<'a>(rows: &[&'a Entry], batch: Option<EventKey>, now: DateTime<Utc>) -> Statement<'a, Returned> {
+/// Whether to copy `rows`: many, each with a key, which tells what is new, and none with a month to be noted.
+fn copies(rows: &[&Entry], batch: Option<EventKey>, now: DateTime<Utc>) -> bool {
+    let keyed = batch.is_some() || rows.iter().all(|entry| entry.key.is_some());
+    rows.len() >= copy::MIN_ROWS && keyed && strays::suspects(rows, now).is_empty()
+}
+
+/// The statement for rows of distinct keys.
+fn statement<'a>(
+    rows: &[&'a Entry],
+    batch: Option<EventKey>,
+    now: DateTime<Utc>,
+    sure: Keys,
+) -> Statement<'a, Returned> {
     let suspects = strays::suspects(rows, now);
     let noted = !suspects.is_empty();
     let with = if noted { strays::note(Statement::new("WITH "), suspects) } else { Statement::new("") };
-    let mut keys: Vec<(EventKey, Uuid)> = rows.iter().filter_map(|e| Some((e.key.or(batch)?, e.id))).collect();
-    keys.sort_unstable_by_key(|(key, _)| *key);
-    keys.dedup_by_key(|(key, _)| *key);
+    let keys = keys_of(rows, batch);
     let all_keyed = rows.iter().all(|e| e.key.or(batch).is_some());
     let keys_follow = |with: Statement<'a, Returned>| with.sql(if noted { ", keys AS (" } else { "WITH keys AS (" });
     match (rows, keys.as_slice()) {
         ([one], []) => values(with.sql(INSERT).sql("VALUES ("), one).sql(")").sql(RETURNING),
         ([one], [(key, id)]) => {
-            let keys = one_key(keys_follow(with), *key, *id);
+            let keys = one_key(keys_follow(with), *key, *id).sql(") ");
             values(keys.sql(INSERT).sql("SELECT "), one).sql(" FROM keys").sql(RETURNING)
         }
-        (_, [(key, id)]) if all_keyed => together(one_key(keys_follow(with), *key, *id), rows),
+        (_, [(key, id)]) if all_keyed => together(one_key(keys_follow(with), *key, *id).sql(") "), rows),
+        _ if sure == Keys::New && all_keyed => after(many_keys(keys_follow(with), &keys, sure).sql(") "), rows),
         _ => apart(keys_follow(with), rows, &keys, batch),
     }
-}
-
-/// Notes one key.
-fn one_key(statement: Statement<'_, Returned>, key: EventKey, id: Uuid) -> Statement<'_, Returned> {
-    statement
-        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) VALUES (")
-        .bind(Value::Int(key.bucket))
-        .sql(", ")
-        .bind(Value::Id(key.hash))
-        .sql(", ")
-        .bind(Value::Id(id))
-        .sql(") ON CONFLICT DO NOTHING RETURNING key_hash) ")
 }
 
 /// The values of one row. Arrays of one cost as much again as the row does.
@@ -193,6 +212,17 @@ fn together<'a>(keys: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statement<
         .sql(RETURNING)
 }
 
+/// For rows whose keys are all new. They are written after the keys, so that a key that is known after all leaves no
+/// dead rows behind.
+fn after<'a>(keys: Statement<'a, Returned>, rows: &[&'a Entry]) -> Statement<'a, Returned> {
+    columns(keys.sql(INSERT).sql(SELECT).sql("FROM unnest("), rows)
+        .sql(
+            ") WITH ORDINALITY AS e(occurred_at, id, trace_id, task_id, agent_id, event_type, event_version, payload, \
+             aggregate_id, idempotency_key, place) WHERE (SELECT count(*) FROM keys) > 0 ORDER BY e.place",
+        )
+        .sql(RETURNING)
+}
+
 /// For rows with keys of their own: those are written whose keys are new.
 fn apart<'a>(
     with: Statement<'a, Returned>,
@@ -200,14 +230,7 @@ fn apart<'a>(
     keys: &[(EventKey, Uuid)],
     batch: Option<EventKey>,
 ) -> Statement<'a, Returned> {
-    let keys = with
-        .sql("INSERT INTO mesh_six_event_keys (bucket, key_hash, event_id) SELECT k.* FROM unnest(")
-        .bind(Value::Ints(keys.iter().map(|(key, _)| key.bucket).collect()))
-        .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(key, _)| key.hash).collect()))
-        .sql(", ")
-        .bind(Value::Ids(keys.iter().map(|(_, id)| *id).collect()))
-        .sql(") AS k ON CONFLICT DO NOTHING RETURNING key_hash) ");
+    let keys = many_keys(with, keys, Keys::Unsure).sql(") ");
     columns(keys.sql(INSERT).sql(SELECT).sql("FROM unnest("), rows)
         .sql(", ")
         .bind(Value::OptionalIds(rows.iter().map(|e| e.key.or(batch).map(|key| key.hash)).collect()))
@@ -291,6 +314,22 @@ fn classify(error: Error) -> DbError {
     }
 }
 
+impl Session {
+    /// The same, as tokio-postgres tells it.
+    pub(super) fn refused(&mut self, error: tokio_postgres::Error) -> DbError {
+        match error.as_db_error() {
+            Some(refusal) if refusal.table() == Some(KEYS) && *refusal.code() == SqlState::CHECK_VIOLATION => {
+                bucket_is_missing()
+            }
+            Some(refusal) if *refusal.code() == SqlState::UNIQUE_VIOLATION => {
+                self.mistook();
+                error.into()
+            }
+            _ => error.into(),
+        }
+    }
+}
+
 fn bucket_is_missing() -> DbError {
     super::buckets::doubt();
     DbError::Unavailable("a bucket of event keys is missing; it is made with the next try".to_owned())
@@ -333,15 +372,18 @@ mod tests {
             // It tells no month, whatever day it is.
             row.trace_id = Uuid::nil();
         }
-        let text = |rows: &[&Entry], batch: Option<EventKey>| {
-            let text = debug_query::<Pg, _>(&statement(rows, batch, now)).to_string();
+        let of = |rows: &[&Entry], batch: Option<EventKey>, keys: Keys| {
+            let text = debug_query::<Pg, _>(&statement(rows, batch, now, keys)).to_string();
             text.split(" -- binds").next().unwrap_or_default().to_owned()
         };
+        let text = |rows: &[&Entry], batch: Option<EventKey>| of(rows, batch, Keys::Unsure);
         let three: Vec<&Entry> = [&one, &two, &one].into();
         assert_eq!(text(&three, None), text(&three[..2], None));
         let batch = Some(EventKey { bucket: 0, hash: Uuid::nil() });
         assert_eq!(text(&three, batch), text(&three[..2], batch));
         old.task_id = Some(Uuid::from_u64_pair(0x7000, 0x8000_0000_0000_0000));
+        let keyed = |n| Entry { key: Some(EventKey { bucket: 0, hash: Uuid::from_u128(n) }), ..one.clone() };
+        let (first, second) = (keyed(1), keyed(2));
         let texts = [
             text(&three, None),
             text(&three, batch),
@@ -349,6 +391,7 @@ mod tests {
             text(&[&one], batch),
             text(&[&old], None),
             text(&[&old, &one], batch),
+            of(&[&first, &second], None, Keys::New),
         ];
         insta::assert_snapshot!(texts.join("\n"));
     }

@@ -6,11 +6,13 @@
 mod append;
 mod buckets;
 mod clock;
+mod copy;
 mod driven;
 mod entry;
 mod follow;
 mod horizon;
 mod insert;
+mod keys;
 mod known;
 mod log;
 mod queue;

@@ -110,6 +110,10 @@ impl Writer {
                 Ok(appended) => return Ok(appended),
                 Err(error) => error,
             };
+            if self.session.as_ref().is_some_and(Session::is_broken) && matches!(error, DbError::Locked) {
+                // It has written nothing, so nobody need wait for its end.
+                self.session = None;
+            }
             if !matches!(error, DbError::Locked)
                 && let Some(session) = self.session.take()
             {
@@ -128,27 +132,45 @@ impl Writer {
     }
 
     async fn attempt(&mut self, entries: &[&Entry], key: Option<&BatchKey>, wait: Duration) -> DbResult<Vec<Appended>> {
+        match self.transaction(entries, key, wait).await {
+            Err(_) if self.session.as_mut().is_some_and(Session::was_mistaken) => {
+                self.transaction(entries, key, wait).await
+            }
+            done => done,
+        }
+    }
+
+    async fn transaction(
+        &mut self,
+        entries: &[&Entry],
+        key: Option<&BatchKey>,
+        wait: Duration,
+    ) -> DbResult<Vec<Appended>> {
         let session = self.session().await?;
         session.wait_for_locks(wait).await?;
         let of_chunk = |chunk| key.map(|key| key.of_chunk(chunk)).transpose();
         let chunks = insert::chunks(entries);
         if let [chunk] = chunks.as_slice()
-            && !insert::needs_transaction(entries)
+            && !insert::needs_transaction(chunk, of_chunk(0)?)
         {
             return insert::write(session, chunk, of_chunk(0)?).await;
         }
-        session.run("BEGIN").await?;
+        session.begin();
         let mut appended = Vec::with_capacity(entries.len());
+        let last = chunks.len() - 1;
         for (number, chunk) in chunks.into_iter().enumerate() {
+            if number == last && !insert::has_contents(chunk) {
+                session.end_with_next();
+            }
             match insert::write(session, chunk, of_chunk(number)?).await {
                 Ok(written) => appended.extend(written),
                 Err(error) => {
-                    session.run("ROLLBACK").await?;
+                    session.end(false).await?;
                     return Err(error);
                 }
             }
         }
-        session.run("COMMIT").await?;
+        session.end(true).await?;
         Ok(appended)
     }
 

@@ -16,7 +16,7 @@ use diesel::{
 use uuid::Uuid;
 
 /// What comes before the text in jsonb's binary form.
-const JSONB_VERSION: u8 = 1;
+pub(crate) const JSONB_VERSION: u8 = 1;
 
 /// A statement whose rows have the SQL types `Row`, a tuple; `()` where it returns none.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use rustls::{
     },
 };
 
-pub(crate) use self::stream::Connector;
+pub(crate) use self::stream::{Connector, Stream};
 
 /// What is asked of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,13 +18,24 @@ use tokio_postgres::{
 };
 use tokio_rustls::TlsConnector;
 
-/// Makes connections with one configuration. Cheap to clone.
+/// Makes connections with one configuration, or those that speak no TLS. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Connector(TlsConnector);
+pub(crate) struct Connector(Option<TlsConnector>);
 
 impl Connector {
+    /// For connections without TLS (`SslMode::Disable`): it is never asked for a handshake.
+    pub(crate) fn none() -> Self {
+        Self(None)
+    }
+
     pub(super) fn new(config: ClientConfig) -> Self {
-        Self(TlsConnector::from(Arc::new(config)))
+        Self(Some(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Whether it can speak TLS.
+    #[cfg(test)]
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.is_some()
     }
 }
 
@@ -34,15 +45,13 @@ impl MakeTlsConnect<Socket> for Connector {
     type Error = InvalidDnsNameError;
 
     fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, InvalidDnsNameError> {
-        Ok(Handshake { connector: self.0.clone(), name: ServerName::try_from(host)?.to_owned() })
+        let Some(connector) = self.0.clone() else { return Ok(Handshake(None)) };
+        Ok(Handshake(Some((connector, ServerName::try_from(host)?.to_owned()))))
     }
 }
 
 /// One connection's handshake, to be done.
-pub(crate) struct Handshake {
-    connector: TlsConnector,
-    name: ServerName<'static>,
-}
+pub(crate) struct Handshake(Option<(TlsConnector, ServerName<'static>)>);
 
 impl TlsConnect<Socket> for Handshake {
     type Stream = Stream;
@@ -50,7 +59,12 @@ impl TlsConnect<Socket> for Handshake {
     type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 
     fn connect(self, stream: Socket) -> Self::Future {
-        Box::pin(async move { self.connector.connect(self.name, stream).await.map(Stream) })
+        Box::pin(async move {
+            let Some((connector, name)) = self.0 else {
+                return Err(io::Error::new(io::ErrorKind::Unsupported, "TLS was not asked for"));
+            };
+            connector.connect(name, stream).await.map(Stream)
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod append;
 mod each;
 mod immutable;
+mod large;
 mod query;
 mod replay;
 mod sink;
