@@ -1,8 +1,6 @@
 //! Agents that hang, answer late, answer twice, or answer for others: an answer is accepted once, or refused and on the
 //! record.
 
-use std::sync::Arc;
-
 use mesh_six_core::{
     id::new_id,
     names::{EVENT_LOGGER, ORCHESTRATOR, TASK_RESULTS},
