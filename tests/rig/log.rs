@@ -159,7 +159,7 @@ async fn e_9_the_replay_of_a_task_tells_its_steps_in_order_and_folds_to_its_end(
         assert_eq!(types, [&["task.submitted"], &steps[..]].concat(), "{task}");
         let state = TaskState::fold(&events);
         assert_eq!(state.status, Some(end), "{state:?}");
-        let timeline = format!("{}/api/v1/tasks/{task}/timeline", rig.url(EVENT_LOGGER));
+        let timeline = format!("{}/api/v1/tasks/{task}/timeline", rig.url(ORCHESTRATOR));
         let timeline: Value = http().get(timeline).send().await.unwrap().json().await.unwrap();
         assert_eq!(timeline["state"]["status"], json!(end), "{timeline:#}");
     }

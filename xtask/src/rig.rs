@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Tests that start whole rigs; more at once would only wait for each other.
-const AT_ONCE: &str = "--test-threads=2";
+const AT_ONCE: &str = "--test-threads=3";
 /// What the names of such tests say in the crates.
 const BESIDE: &str = "beside_dapr";
 
