@@ -24,7 +24,7 @@ use tokio_postgres::Client;
 
 use crate::{
     record::{counted, ends, events, history, rejected, request_of},
-    support::{SOON, all, finished, http, sql, start, submit},
+    support::{SOON, all, finished, finished_within, http, sql, start, submit},
 };
 
 /// Generated ones to each topic.
@@ -305,7 +305,8 @@ async fn ten_thousand_messages_that_nobody_should_take_are_refused_counted_and_k
     let work = async {
         for number in 0..10 {
             let accepted = submit(&url, "general-query", &format!("Meanwhile, {number}?")).await;
-            assert_eq!(finished(&url, accepted["taskId"].as_str().unwrap()).await["status"], "completed");
+            let ended = finished_within(&url, accepted["taskId"].as_str().unwrap(), DONE).await;
+            assert_eq!(ended["status"], "completed", "{ended:#}");
         }
     };
     let [results, notes, facts, tasks] = &loads;
@@ -333,7 +334,7 @@ async fn ten_thousand_messages_that_nobody_should_take_are_refused_counted_and_k
     })
     .await;
     gate.send(true).unwrap();
-    let ended = finished(&url, &task).await;
+    let ended = finished_within(&url, &task, DONE).await;
     assert_eq!(ended["result"]["response"], "the real answer", "{ended:#}");
     assert_eq!(processes(&rig).await, before, "nothing has ended");
 

@@ -80,8 +80,13 @@ pub(crate) fn asked(model: &StubModel, query: &str) -> usize {
 
 /// The task once it has ended.
 pub(crate) async fn finished(url: &str, task_id: &str) -> Value {
+    finished_within(url, task_id, SOON).await
+}
+
+/// The same where a machine has something else to do.
+pub(crate) async fn finished_within(url: &str, task_id: &str, patience: Duration) -> Value {
     let http = http();
-    wait_for(SOON, async || {
+    wait_for(patience, async || {
         let task: Value = http.get(format!("{url}/api/v1/tasks/{task_id}")).send().await.ok()?.json().await.ok()?;
         matches!(task["status"].as_str(), Some("completed" | "failed")).then_some(task)
     })
