@@ -97,11 +97,14 @@ impl DaprSidecar {
     ) -> Result<(), SidecarError> {
         let path = format!("publish/{}/{}", segment(&self.pubsub)?, segment(topic)?);
         let mut backoff = Backoff::new(self.publish_wait);
+        let mut earlier = None;
         loop {
             let request = self.api.post(&path).header(CONTENT_TYPE, CLOUD_EVENT).body(body.get().to_owned());
             let request = traced(request, traceparent);
             match send(request, backoff.left().min(TRY_TIMEOUT)).await.and_then(Answer::checked) {
-                Err(error) if error.is_transient() && backoff.again().await => {}
+                Err(error) if error.is_transient() && backoff.again().await => earlier = Some(error),
+                // That no time was left for the last try says less than what was answered before.
+                Err(error) if error.is_transient() && backoff.left().is_zero() => return Err(earlier.unwrap_or(error)),
                 answer => return answer.map(drop),
             }
         }
