@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use mesh_six_core::{
-    StoredEvent, TraceId, Usage,
+    StoredEvent,
     event::replay::TaskState,
-    id::new_id,
     names::{EVENT_LOGGER, ORCHESTRATOR, TASK_PROGRESS, TASK_RESULTS},
-    task::{TaskProgress, TaskRequest, TaskResult, TaskStatus},
-    time,
+    task::TaskStatus,
 };
-use mesh_six_sidecar::{CloudEvent, Message};
 use mesh_six_testing::{
     Reply, StubModel,
     launch::AmqpPublisher,
     rig::{InstanceSpec, POSTGRESQL, Rig, RigSpec},
+    samples::{self, AGENT},
     temporary_folder, wait_until,
 };
 use serde_json::{Value, json};
@@ -22,7 +20,6 @@ use tokio_postgres::Client;
 
 use crate::support::{SOON, all, finished, http, metric, post_task, sql, start};
 
-const AGENT: &str = "simple-agent";
 /// Messages of each of the two topics.
 const EACH: usize = 500;
 /// How long the criterion wants the database to be away.
@@ -83,20 +80,13 @@ async fn rows(log: &Client) -> (i64, i64) {
 /// Notes and results of as many tasks, in the envelopes of a sidecar. The inbox vouches for the results.
 async fn messages(log: &Client) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (mut notes, mut results) = (Vec::new(), Vec::new());
-    for number in 0..EACH {
-        let request = request();
-        let answer = json!({ "response": format!("answer {number}") });
-        let result = TaskResult::new(&request, AGENT, Ok(answer), 12, Usage::default());
+    for _ in 0..EACH {
+        let request = samples::request();
+        let result = samples::result(&request);
         let inbox = "INSERT INTO agent_inbox (task_id, attempt, agent_id, request, deadline_at, result_hash) \
             VALUES ($1::text::uuid, 1, $2, '{}', now() + interval '1 hour', $3)";
         log.execute(inbox, &[&request.id.to_string(), &AGENT, &result.result_hash]).await.unwrap();
-        let note = TaskProgress {
-            task_id: request.id,
-            agent_id: AGENT.to_owned(),
-            trace_id: request.trace_id,
-            status: "working".to_owned(),
-            details: None,
-        };
+        let note = samples::note(&request, "working");
         notes.push(envelope(TASK_PROGRESS, json!(note)));
         results.push(envelope(TASK_RESULTS, json!(result)));
     }
@@ -104,24 +94,7 @@ async fn messages(log: &Client) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
 }
 
 fn envelope(topic: &str, data: Value) -> Vec<u8> {
-    let (id, topic) = (new_id().to_string(), topic.to_owned());
-    let message = Message { id, topic, time: time::now(), traceparent: None, data };
-    json!(CloudEvent::wrap(AGENT, message)).to_string().into_bytes()
-}
-
-fn request() -> TaskRequest {
-    TaskRequest {
-        id: new_id(),
-        capability: "general-query".to_owned(),
-        payload: serde_json::Map::new(),
-        priority: 5,
-        timeout: 60,
-        requested_by: "tests".to_owned(),
-        created_at: time::now(),
-        trace_id: TraceId::new(),
-        attempt: 1,
-        user_id: None,
-    }
+    samples::envelope(AGENT, samples::message(topic, data)).to_string().into_bytes()
 }
 
 #[tokio::test]
