@@ -97,15 +97,12 @@ impl DaprSidecar {
     ) -> Result<(), SidecarError> {
         let path = format!("publish/{}/{}", segment(&self.pubsub)?, segment(topic)?);
         let mut backoff = Backoff::new(self.publish_wait);
-        let mut earlier = None;
         loop {
             let request = self.api.post(&path).header(CONTENT_TYPE, CLOUD_EVENT).body(body.get().to_owned());
             let request = traced(request, traceparent);
             match send(request, backoff.left().min(TRY_TIMEOUT)).await.and_then(Answer::checked) {
-                Err(error) if error.is_transient() && backoff.again().await => earlier = Some(error),
-                // That no time was left for the last try says less than what was answered before.
-                Err(error) if error.is_transient() && backoff.left().is_zero() => return Err(earlier.unwrap_or(error)),
-                answer => return answer.map(drop),
+                Ok(_) => return Ok(()),
+                Err(error) => backoff.again(error).await?,
             }
         }
     }
@@ -168,7 +165,7 @@ impl DaprSidecar {
                 }
             }
         }
-        if !error.is_transient() || !backoff.again().await {
+        if let Err(error) = backoff.again(error).await {
             answers.extend(answer_all(mem::take(batch), &Err(error)));
         }
         answers

@@ -18,7 +18,8 @@ fn sidecar(server: &MockServer) -> Arc<DaprSidecar> {
     DaprSidecar::new(DaprConfig {
         base_url: server.uri(),
         api_token: Some(TOKEN.to_owned()),
-        publish_wait: Duration::from_millis(400),
+        // Long enough for a few tries on a busy machine.
+        publish_wait: Duration::from_secs(2),
         ..DaprConfig::new("app")
     })
     .unwrap()
@@ -88,7 +89,7 @@ async fn a_publish_gives_up_while_the_broker_or_the_sidecar_is_away() {
 
     let gone = DaprSidecar::new(DaprConfig {
         base_url: "http://127.0.0.1:1".to_owned(),
-        publish_wait: Duration::from_millis(100),
+        publish_wait: Duration::from_secs(1),
         ..DaprConfig::new("app")
     });
     let gone = gone.unwrap();
@@ -97,6 +98,19 @@ async fn a_publish_gives_up_while_the_broker_or_the_sidecar_is_away() {
     let answers = gone.publish_bulk(messages("t", 2)).await;
     assert!(answers.len() == 2 && answers.iter().all(is_unavailable));
     assert!(!gone.outbound_ready().await && !gone.subscribed().await);
+}
+
+#[tokio::test]
+async fn a_publish_cut_by_the_clock_tells_what_was_answered_before() {
+    let server = MockServer::start().await;
+    let once = Mock::given(wiremock::matchers::any()).respond_with(dapr_error(500, "ERR_FIRST", "")).up_to_n_times(1);
+    once.mount(&server).await;
+    always(&server, answer(204).set_delay(Duration::from_mins(1))).await;
+    let answers = sidecar(&server).publish_bulk(messages("t", 2)).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap_err().to_string(), "the sidecar is unavailable: it answered 500 ERR_FIRST");
+    }
+    assert_eq!(requests(&server).await.len(), 2);
 }
 
 #[tokio::test]
