@@ -9,6 +9,11 @@ use crate::{
     statement::{Statement, Value},
 };
 
+/// Empties dead letters; those that wait can only be discarded then. A condition follows.
+pub(super) const LETTERS: &str = "UPDATE dead_letters SET envelope = '', \
+    state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END, \
+    decided_at = CASE state WHEN 'waiting' THEN now() ELSE decided_at END";
+
 /// Inputs, answers, failures and messages of `tasks`, and what events kept of them.
 pub(super) async fn tasks(conn: &mut AsyncPgConnection, tasks: &[Uuid], erased: &mut Erased) -> DbResult<()> {
     let mut run = async |sql: &'static str, tail: &'static str| -> DbResult<usize> {
@@ -35,12 +40,9 @@ pub(super) async fn tasks(conn: &mut AsyncPgConnection, tasks: &[Uuid], erased: 
     .await?;
     erased.outbox +=
         run("UPDATE outbox SET payload = '{}', sent_at = coalesce(sent_at, now()) WHERE task_id = ANY(", ")").await?;
-    erased.dead_letters += run(
-        "UPDATE dead_letters SET envelope = '', state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END, \
-         decided_at = CASE state WHEN 'waiting' THEN now() ELSE decided_at END \
-         WHERE envelope <> '' AND EXISTS (SELECT FROM unnest(",
-        ") task WHERE position(convert_to(task::text, 'UTF8') IN envelope) > 0)",
-    )
-    .await?;
+    let letters = Statement::<()>::new(LETTERS).sql(" WHERE envelope <> '' AND EXISTS (SELECT FROM unnest(");
+    let letters = letters.bind(Value::Ids(tasks.to_vec()));
+    erased.dead_letters +=
+        letters.sql(") task WHERE position(convert_to(task::text, 'UTF8') IN envelope) > 0)").execute(conn).await?;
     Ok(())
 }

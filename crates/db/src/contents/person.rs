@@ -4,6 +4,7 @@ use diesel::sql_types::Uuid as SqlUuid;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use super::blank;
 use crate::{
     error::DbResult,
     statement::{Statement, Value},
@@ -58,11 +59,7 @@ async fn on(conn: &mut AsyncPgConnection, update: &'static str, tasks: &[Uuid]) 
 
 /// Blanks the dead letters that name `user`, as the mesh writes requests; their tasks may be long gone.
 pub(super) async fn forget_in_letters(conn: &mut AsyncPgConnection, user: &str) -> DbResult<usize> {
-    let query = Statement::<()>::new(
-        "UPDATE dead_letters SET envelope = '', state = CASE state WHEN 'waiting' THEN 'discarded' ELSE state END, \
-         decided_at = CASE state WHEN 'waiting' THEN now() ELSE decided_at END \
-         FROM (SELECT to_json(",
-    );
+    let query = Statement::<()>::new(blank::LETTERS).sql(" FROM (SELECT to_json(");
     let query = query.bind(Value::Text(user)).sql(
         ")::text AS name) person WHERE envelope <> '' \
          AND (position(convert_to('\"userId\":' || name, 'UTF8') IN envelope) > 0 \
