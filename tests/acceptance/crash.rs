@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use mesh_six_testing::{Reply, StubModel, wait_for};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::mesh::{Mesh, data_folder, free_port};
 
@@ -29,15 +30,20 @@ async fn m1_15_kill_9_with_20_tasks_in_flight_ends_each_once_after_a_restart() {
     assert_eq!(mesh.wait(Duration::from_secs(10)), None);
     drop(mesh);
 
-    model.always(Reply::text("answered"));
+    let (open, gate) = watch::channel(false);
+    model.always(Reply::text("answered").when(gate));
     let mesh = Mesh::private(folder.path(), port, &args);
     // Remaining time is kept: attempts that were open go on under their old deadline.
     let after = deadlines(&mesh, &ids);
+    let mut kept = 0;
     for (id, (attempt, deadline)) in &after {
         if let Some((_, old)) = before.iter().find(|(i, (a, _))| i == id && a == attempt).map(|(_, d)| d) {
             assert_eq!(deadline, old, "task {id} got a new deadline for the same attempt");
+            kept += 1;
         }
     }
+    assert!(kept > 0, "no attempt went on over the restart: {before:?}, then {after:?}");
+    open.send_replace(true);
     let tasks = wait_for(Duration::from_mins(2), async || {
         let tasks = mesh.json(&["tasks", "--limit", "100", "--json"]);
         let ended = tasks.iter().filter(|t| t["status"] == "completed" || t["status"] == "failed").count();
@@ -53,6 +59,9 @@ async fn m1_15_kill_9_with_20_tasks_in_flight_ends_each_once_after_a_restart() {
         assert_eq!(ends.len(), 1, "task {id} ended more than once");
         let accepted = mesh.json(&["events", "query", "--task", id, "--type", "task.dispatched", "--json"]);
         assert_eq!(i64::try_from(accepted.len()).ok(), task["attempts"].as_i64());
+        let question = format!("question {}", ids.iter().position(|known| known == id).unwrap());
+        let asked = model.calls().iter().filter(|call| call.last("user") == Some(&question)).count();
+        assert!((1..=accepted.len()).contains(&asked), "{question} went to the model {asked} times: {task}");
     }
 }
 

@@ -13,6 +13,9 @@ use crate::mesh::{self, Mesh};
 /// How long the database stays away.
 const OUTAGE: Duration = Duration::from_secs(10);
 const IN_FLIGHT: usize = 5;
+const TASKS_A_SECOND: u32 = 7;
+/// Of a task that is answered at its first attempt: two notes and the facts of orchestrator and agent.
+const EVENTS_A_TASK: i64 = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn ten_seconds_without_a_database_lose_and_double_nothing() {
@@ -35,10 +38,10 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
     }
     model.wait_for_calls(IN_FLIGHT, Duration::from_secs(30)).await;
 
-    // A task makes about ten events, so five tasks a second are fifty events a second.
+    // More than fifty events a second.
     let (stop, accepted, refused) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let load = async {
-        let mut pace = tokio::time::interval(Duration::from_millis(200));
+        let mut pace = tokio::time::interval(Duration::from_secs(1) / TASKS_A_SECOND);
         let mut i = 0;
         while !stop.load(Ordering::Relaxed) {
             pace.tick().await;
@@ -101,4 +104,6 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
     let calls = i64::try_from(model.calls().len()).unwrap();
     let logged = "SELECT count(*) FROM mesh_six_events WHERE event_type = 'llm.response'";
     wait_for(Duration::from_mins(1), async || (count(logged).await == calls).then_some(())).await;
+    let all = "SELECT count(*) FROM mesh_six_events WHERE task_id IS NOT NULL";
+    wait_for(Duration::from_mins(1), async || (count(all).await >= EVENTS_A_TASK * expected).then_some(())).await;
 }

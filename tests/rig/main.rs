@@ -11,6 +11,7 @@ mod hostile_messages;
 mod log;
 mod observed;
 mod outage;
+mod paths;
 mod record;
 mod recovery;
 mod restart;

@@ -58,6 +58,28 @@ async fn a_model_that_hangs_is_on_record_when_its_task_times_out() {
 }
 
 #[tokio::test]
+async fn answers_that_do_not_fit_their_schema_fail_the_attempt_and_each_request_is_on_record() {
+    let mesh = Mesh::new().await;
+    mesh.model.script([Reply::json(&json!({"approved": "perhaps"})), Reply::text("I would rather not")]);
+    let running = mesh.start(Tiny::new(1)).await;
+    let bad = request("tiny", json!({"do": "judge"}));
+    mesh.dispatch(TINY, &bad).await;
+    let result = mesh.result(bad.id).await;
+    assert!(!result.success);
+    assert_eq!(result.error.unwrap().error_type, ErrorType::LlmError);
+    // The second time the model hears what is wrong with its first answer.
+    mesh.model.script([Reply::json(&json!({"approved": 1})), Reply::json(&json!({"approved": true}))]);
+    let mended = request("tiny", json!({"do": "judge"}));
+    mesh.dispatch(TINY, &mended).await;
+    assert!(mesh.result(mended.id).await.success);
+    running.end().await;
+    let asked_twice = ["llm.call", "llm.response", "llm.call", "llm.response", "task.result"];
+    assert_eq!(mesh.events(bad.id).await, asked_twice);
+    assert_eq!(mesh.events(mended.id).await, asked_twice);
+    assert_eq!(mesh.model.calls().len(), 4);
+}
+
+#[tokio::test]
 async fn a_cancelled_task_is_given_up_at_the_next_renewal() {
     let mesh = Mesh::new().await;
     let config = AgentConfig { lease: Duration::from_millis(300), ..mesh.config() };

@@ -15,11 +15,19 @@ use mesh_six_core::{
     task::{TaskError, TaskRequest},
 };
 use mesh_six_runtime::agent::{Agent, AgentDefinition, TaskContext};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 /// The name and app-id of [`Tiny`].
 pub(crate) const TINY: &str = "tiny-agent";
+
+/// What `judge` asks its model for.
+#[derive(Deserialize, JsonSchema)]
+struct Verdict {
+    approved: bool,
+}
 
 /// Counts its runs; `{"do": ...}` tells it what to do.
 pub(crate) struct Tiny {
@@ -70,6 +78,10 @@ impl Agent for Tiny {
                 cx.generator.sink.send(event);
             }
             Some("fail") => return Err(ApiError::new(ErrorType::ApiError, "the upstream failed").into()),
+            Some("judge") => {
+                let verdict: Verdict = cx.generator.structured("Judge.", "Is it good?").await?;
+                return Ok(json!({"response": verdict.approved}));
+            }
             Some("large") => return Ok(json!({"response": "x".repeat(200 * 1024)})),
             Some("huge") => return Ok(json!({"response": "x".repeat(9 * 1024 * 1024)})),
             _ => {}

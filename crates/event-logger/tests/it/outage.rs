@@ -12,7 +12,7 @@ use mesh_six_testing::{
     wait_until,
 };
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     ask,
@@ -23,6 +23,8 @@ const MESSAGES: usize = 1_000;
 /// Messages that one relay publishes together.
 const BATCH: usize = 50;
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long the database stays away.
+const OUTAGE: Duration = Duration::from_secs(10);
 
 /// Publishes as the agents' relay does: again until the sidecar has taken each, and once more for good measure.
 async fn relay(sidecar: Arc<dyn Sidecar>, messages: Vec<Message>) {
@@ -71,6 +73,7 @@ async fn e_5_a_thousand_messages_twice_with_the_database_stopped_in_between_are_
     let mut relays = publish(before);
     wait_until(PATIENCE, async || rows(&server).await.0 > 50).await;
     server.stop().await;
+    let back = Instant::now() + OUTAGE;
     relays.extend(publish(during));
     // Good or bad, nothing can be judged now: a message that is dropped needs its reason on record.
     let good = envelope(AGENT, messages[MESSAGES - 1].clone());
@@ -87,6 +90,7 @@ async fn e_5_a_thousand_messages_twice_with_the_database_stopped_in_between_are_
     wait_until(PATIENCE, async || is_ready(StatusCode::SERVICE_UNAVAILABLE).await).await;
     assert_eq!(ask::get(&service.router, "/healthz").await.status, StatusCode::OK, "it lives");
 
+    sleep_until(back).await;
     server.restart().await;
     for relay in relays {
         timeout(PATIENCE, relay).await.unwrap().unwrap();

@@ -39,6 +39,25 @@ async fn m1_4_a_failed_task_goes_to_the_next_agent_unchanged() {
 }
 
 #[tokio::test]
+async fn m1_4_an_agent_whose_handler_panicked_is_followed_by_another_with_the_same_payload() {
+    let rig = Rig::new().await;
+    // What the runtime answers for a handler that panicked.
+    let a = rig.agent("a", 0.9, |_| Act::Answer(Err(ErrorType::Unhandled))).await;
+    let b = rig.agent("b", 0.7, |_| Act::Answer(fine())).await;
+    let task = rig.submit(json!({})).await;
+    let done = rig.task_in(task, "completed").await;
+    assert_eq!((&done["attempts"], &done["triedAgents"]), (&json!(2), &json!(["a", "b"])));
+    assert_eq!(a.seen()[0].payload, b.seen()[0].payload);
+
+    let alone = Rig::new().await;
+    let a = alone.agent("a", 0.9, |_| Act::Answer(Err(ErrorType::Unhandled))).await;
+    let task = alone.submit(json!({})).await;
+    let failed = alone.task_in(task, "failed").await;
+    assert_eq!((&failed["attempts"], &failed["error"]["type"]), (&json!(3), &json!("unhandled")));
+    assert_eq!(a.seen().len(), 3);
+}
+
+#[tokio::test]
 async fn m1_4_there_are_at_most_three_attempts_and_the_same_agent_comes_again_after_a_pause() {
     let rig = Rig::new().await;
     let a = rig.agent("a", 0.9, |_| Act::Answer(Err(ErrorType::LlmError))).await;
