@@ -59,6 +59,7 @@ fn seeds() -> Vec<Event> {
         result_hash: String::new(),
         usage: Usage::default(),
         source: None,
+        foreign_trace_id: None,
     };
     let end =
         |error_type| payload::TaskEnd { attempts: 1, agent_id: None, duration_ms: 5, error_type, result_hash: None };

@@ -48,6 +48,17 @@ impl AgentCapability {
     }
 }
 
+/// An agent's capabilities, its health checks and the requirements of one capability: at most this many of each. Each
+/// is looked at, or asked over the network, for every task.
+pub const MAX_LISTED: usize = 32;
+
+fn check_length(field: &str, length: usize) -> Result<(), ApiError> {
+    if length > MAX_LISTED {
+        return Err(ApiError::validation(field, format!("{length} of them, but at most {MAX_LISTED} are taken")));
+    }
+    Ok(())
+}
+
 impl Validate for AgentCapability {
     fn validate(&self) -> Result<(), ApiError> {
         if self.name.is_empty() || self.name.len() > 128 {
@@ -56,7 +67,7 @@ impl Validate for AgentCapability {
         if !(0.0..=1.0).contains(&self.weight) {
             return Err(ApiError::validation("weight", format!("weight is {}, but must be from 0 to 1", self.weight)));
         }
-        Ok(())
+        check_length("requirements", self.requirements.len())
     }
 }
 
@@ -131,6 +142,8 @@ impl Validate for AgentRegistration {
         if self.app_id.is_empty() || self.app_id.len() > 128 {
             return Err(ApiError::validation("appId", "an app-id has 1 to 128 characters"));
         }
+        check_length("capabilities", self.capabilities.len())?;
+        check_length("healthChecks", self.health_checks.len())?;
         for (i, c) in self.capabilities.iter().enumerate() {
             c.validate().map_err(|mut e| {
                 e.field = Some(format!("capabilities[{i}].{}", e.field.as_deref().unwrap_or("")));

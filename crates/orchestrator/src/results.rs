@@ -37,7 +37,8 @@ impl Results {
     }
 
     async fn take(&self, delivery: &Delivery) -> Status {
-        let result: TaskResult = match parse_value(delivery.event.data.clone()) {
+        // The trace is the task's own, whatever the message says of it.
+        let result: TaskResult = match parse_value(delivery.content_with_trace().0) {
             Ok(result) => result,
             Err(error) => return self.rejected(delivery, &error).await,
         };

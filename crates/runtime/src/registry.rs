@@ -11,7 +11,7 @@ use mesh_six_core::{
     ApiError, Validate,
     agent::{AgentRegistration, AgentStatus},
     names::{REGISTRY_INDEX, registry_key},
-    time,
+    parse_value, time,
 };
 use mesh_six_sidecar::{Condition, Sidecar, SidecarError, StateEntry};
 use serde_json::Value;
@@ -91,7 +91,7 @@ impl Registry {
     }
 
     /// All agents, in the order in which they first registered, with their status as of now.
-    /// One whose record is gone or unreadable is left out.
+    /// One whose record is gone, unreadable or not a valid one of its own is left out.
     pub async fn list_all(&self) -> Result<Vec<AgentRegistration>, RegistryError> {
         let (apps, _) = self.index().await?;
         if apps.is_empty() {
@@ -178,11 +178,20 @@ async fn pause(attempt: u32) {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=most))).await;
 }
 
+/// The record under `app_id`'s key, held to the rules it was registered by: whoever reaches the store can write
+/// there, and a record decides who gets tasks and which addresses are asked.
 fn parse(app_id: &str, value: Value) -> Option<AgentRegistration> {
-    serde_json::from_value(value)
+    parse_value(value)
+        .and_then(|agent: AgentRegistration| {
+            if agent.app_id == app_id {
+                return Ok(agent);
+            }
+            Err(ApiError::validation("appId", "the record of one agent is under the key of another"))
+        })
         .inspect_err(|error| {
+            let field = error.field.as_deref();
             let error: &dyn std::error::Error = error;
-            tracing::warn!(agent.id = app_id, error, "a registry record is unreadable and left out");
+            tracing::warn!(agent.id = app_id, field, error, "a registry record is unreadable and left out");
         })
         .ok()
 }

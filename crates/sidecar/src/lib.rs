@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod port;
 mod spans;
 pub mod subscriptions;
+mod traced;
 
 pub use bulk::{Status, Subscription};
 pub use cloud_event::CloudEvent;

@@ -26,15 +26,14 @@ pub struct Pattern {
 impl Pattern {
     /// An agent's answer.
     pub fn result(answer: &TaskResult) -> Self {
-        let needed =
-            &["taskId", "agentId", "capability", "traceId", "success", "resultHash", "durationMs", "completedAt"];
+        let needed = &["taskId", "agentId", "capability", "success", "resultHash", "durationMs", "completedAt"];
         Self { good: envelope(AGENT, message(TASK_RESULTS, json!(answer))), topic: TASK_RESULTS.to_owned(), needed }
     }
 
     /// An agent's note.
     pub fn note() -> Self {
         let good = envelope(AGENT, message(TASK_PROGRESS, json!(note(&request(), "good"))));
-        Self { good, topic: TASK_PROGRESS.to_owned(), needed: &["taskId", "agentId", "traceId", "status"] }
+        Self { good, topic: TASK_PROGRESS.to_owned(), needed: &["taskId", "agentId", "status"] }
     }
 
     /// A fact of the orchestrator's.

@@ -1,12 +1,15 @@
 //! `POST /invoke`: one request answered directly.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use mesh_six_testing::Reply;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{
-    mesh::{Mesh, request},
-    tiny::Tiny,
+    mesh::{Mesh, SOON, request},
+    tiny::{TINY, Tiny},
 };
 
 /// An answer with what differs each time taken out.
@@ -96,4 +99,35 @@ async fn faults_have_their_status_and_leak_nothing() {
     }
     tiny.end().await;
     insta::assert_json_snapshot!(answers);
+}
+
+#[tokio::test]
+async fn callers_beyond_those_that_may_wait_are_told_at_once_and_the_queue_keeps_a_slot() {
+    let mesh = Mesh::new().await;
+    let agent = Tiny::new(3);
+    let running = Arc::new(mesh.start(agent.clone()).await);
+    let body = json!({"payload": {"do": "wait"}}).to_string();
+    // Two work, so that one slot is left to the queue, and six wait.
+    let mut calls = JoinSet::new();
+    for _ in 0..50 {
+        let (running, body) = (running.clone(), body.clone());
+        calls.spawn(async move { running.post("/invoke", body).await });
+    }
+    for _ in 0..50 - (2 + 6) {
+        let (status, answer) = tokio::time::timeout(SOON, calls.join_next()).await.unwrap().unwrap().unwrap();
+        assert_eq!((status, &answer["error"]["type"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("unavailable")));
+    }
+    let queued = request("tiny", json!({}));
+    mesh.dispatch(TINY, &queued).await;
+    assert!(mesh.result(queued.id).await.success, "it does not wait for callers");
+    assert_eq!(agent.runs(), 3);
+    agent.gate.add_permits(8);
+    while let Some(answer) = calls.join_next().await {
+        assert_eq!(answer.unwrap().0, StatusCode::OK);
+    }
+    assert_eq!(agent.runs(), 9);
+    // Their places are free again.
+    agent.gate.add_permits(1);
+    assert_eq!(running.post("/invoke", body).await.0, StatusCode::OK);
+    Arc::into_inner(running).unwrap().end().await;
 }

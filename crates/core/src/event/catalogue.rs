@@ -123,7 +123,8 @@ pub fn task_dispatched(
 
 /// `task.progress`, from a message on `task-progress`; the key is the CloudEvent's.
 pub fn task_progress(progress: &TaskProgress, source: &str, id: &str, time: DateTime<Utc>) -> Event {
-    let payload = Progress { status: progress.status.clone(), details: progress.details.clone() };
+    let payload =
+        Progress { status: progress.status.clone(), details: progress.details.clone(), foreign_trace_id: None };
     Event::new(TASK_PROGRESS, &progress.agent_id, progress.trace_id, json!(payload))
         .of_task(progress.task_id)
         .keyed(cloud_event_key(source, id, time))
@@ -142,6 +143,7 @@ pub fn task_result(result: &TaskResult, confirmed: bool) -> Event {
         result_hash: result.result_hash.clone(),
         usage: result.usage,
         source: (!confirmed).then(|| "message".to_owned()),
+        foreign_trace_id: None,
     };
     Event::new(TASK_RESULT, &result.agent_id, result.trace_id, json!(payload))
         .of_task(result.task_id)

@@ -108,6 +108,16 @@ impl Event {
         self
     }
 
+    /// With what the message gave as its trace id, where that was invalid and has been replaced: into the payload, as
+    /// `foreignTraceId`.
+    #[must_use]
+    pub fn with_foreign_trace(mut self, told: Option<String>) -> Self {
+        if let (Value::Object(payload), Some(told)) = (&mut self.payload, told) {
+            payload.insert("foreignTraceId".to_owned(), told.into());
+        }
+        self
+    }
+
     /// Of `task`, whose aggregate is implied.
     #[must_use]
     pub fn of_task(mut self, task: Uuid) -> Self {

@@ -47,6 +47,9 @@ pub struct Progress {
     pub status: String,
     /// More, if there is more.
     pub details: Option<Value>,
+    /// The beginning of what the message gave as its trace id, where that was invalid and has been replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_trace_id: Option<String>,
 }
 
 /// Of `task.result`: the facts of an answer; the answer itself stays in the inbox.
@@ -70,6 +73,9 @@ pub struct Answered {
     /// `message` where only the message vouches for the answer (an agent without a database).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The beginning of what the message gave as its trace id, where that was invalid and has been replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign_trace_id: Option<String>,
 }
 
 /// Why an answer was not accepted.

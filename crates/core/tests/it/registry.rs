@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Duration;
 use mesh_six_core::{
     Validate,
-    agent::{AgentCapability, AgentRegistration, AgentStatus},
+    agent::{AgentCapability, AgentRegistration, AgentStatus, MAX_LISTED},
     roster, time,
 };
 use proptest::prelude::*;
@@ -61,6 +61,26 @@ fn m1_5_a_registration_names_the_capability_that_is_wrong() {
     assert_eq!(agent.validate().unwrap_err().field.as_deref(), Some("capabilities[1].weight"));
     agent.app_id = String::new();
     assert_eq!(agent.validate().unwrap_err().field.as_deref(), Some("appId"));
+}
+
+#[test]
+fn a_registration_lists_no_more_than_can_be_looked_at_for_every_task() {
+    let names = |many: usize| (0..many).map(|n| format!("n{n}"));
+    let of = |capabilities: usize, requirements: usize, checks: usize| {
+        let mut agent = agent(AgentStatus::Online, time::format(now()));
+        agent.capabilities = names(capabilities).map(|name| AgentCapability::new(name, 0.5)).collect();
+        agent.capabilities[1].requirements = names(requirements).collect();
+        agent.health_checks = names(checks).map(|name| (name, "http://simple-agent/".to_owned())).collect();
+        agent.validate().map_err(|error| error.field)
+    };
+    assert_eq!(of(MAX_LISTED, MAX_LISTED, MAX_LISTED), Ok(()));
+    for (capabilities, requirements, checks, field) in [
+        (MAX_LISTED + 1, 0, 0, "capabilities"),
+        (2, MAX_LISTED + 1, 0, "capabilities[1].requirements"),
+        (2, 0, MAX_LISTED + 1, "healthChecks"),
+    ] {
+        assert_eq!(of(capabilities, requirements, checks), Err(Some(field.to_owned())));
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ pub(crate) struct TaskResults(pub(crate) Intake);
 #[async_trait]
 impl BulkHandler for TaskResults {
     async fn handle(&self, deliveries: Vec<Delivery>) -> Vec<Status> {
-        let parsed: Vec<_> = deliveries.iter().map(|d| parse_value::<TaskResult>(d.event.data.clone())).collect();
-        let claims: Vec<Claim> = parsed.iter().flatten().map(claim).collect();
+        let parsed: Vec<_> = deliveries.iter().map(read).collect();
+        let claims: Vec<Claim> = parsed.iter().flatten().map(|(result, _)| claim(result)).collect();
         let vouchers = match self.vouchers(&claims).await {
             Ok(vouchers) => vouchers,
             Err(Refusal::Later) => return vec![Status::Retry; deliveries.len()],
@@ -29,8 +29,9 @@ impl BulkHandler for TaskResults {
             .into_iter()
             .zip(&deliveries)
             .map(|(result, delivery)| {
-                let result = result?;
-                Ok(judge(&result, &delivery.event.source, &vouchers.next().unwrap_or(Voucher::Nobody))?)
+                let (result, foreign) = result?;
+                let event = judge(&result, &delivery.event.source, &vouchers.next().unwrap_or(Voucher::Nobody))?;
+                Ok(event.with_foreign_trace(foreign))
             })
             .collect();
         self.0.take(&deliveries, events).await
@@ -46,6 +47,12 @@ impl TaskResults {
         let mut conn = self.0.db.conn().await?;
         Ok(vouch::vouchers(&mut conn, claims).await?)
     }
+}
+
+/// The answer, and its trace id where that was none.
+fn read(delivery: &Delivery) -> Result<(TaskResult, Option<String>), ApiError> {
+    let (content, foreign) = delivery.content_with_trace();
+    Ok((parse_value(content)?, foreign))
 }
 
 fn claim(result: &TaskResult) -> Claim {

@@ -15,4 +15,5 @@ mod ready;
 mod refusals;
 mod rig;
 mod tail;
+mod traces;
 mod vouching;

@@ -69,10 +69,9 @@ async fn lone_surrogates_and_deep_nesting_fail_alone_and_say_where() {
 async fn an_endless_trace_id_is_refused_in_few_words() {
     let rig = Rig::start().await;
     let long = "a".repeat(1 << 18);
-    let noted = envelope(AGENT, message(TASK_PROGRESS, json!(note(&request(), "odd"))));
-    let noted = with(noted.clone(), "data", with(noted["data"].clone(), "traceId", json!(long)));
-    let (alone, batch) = deliver(&rig, &[noted.to_string()]).await;
-    assert_eq!((alone, batch), (vec!["DROP".to_owned()], vec!["BURIED".to_owned()]));
+    let fact = envelope("orchestrator", message(TASK_EVENTS, json!(dispatched(&request()))));
+    let fact = with(fact.clone(), "data", with(fact["data"].clone(), "traceId", json!(long)));
+    assert_eq!(rig.deliver("/events/task-events", &[fact]).await, ["BURIED"]);
     let letters = rig.letters().await;
     assert!(letters[0].reason.starts_with("traceId: ") && letters[0].reason.len() < 1_024, "{}", letters[0].reason);
     // As a condition it is named as well, as long as an address may be.

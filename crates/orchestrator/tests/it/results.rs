@@ -2,7 +2,10 @@
 
 use mesh_six_core::{ErrorType, TraceId, id::new_id, names::TASK_RESULTS, time};
 use mesh_six_sidecar::Message;
-use mesh_six_testing::wait_until;
+use mesh_six_testing::{
+    samples::{message, with},
+    wait_until,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -36,6 +39,24 @@ async fn an_agent_without_a_database_is_believed_and_its_event_says_so() {
     let source = "SELECT payload->>'source' FROM mesh_six_events WHERE event_type = 'task.result'";
     let rows = rig.sql().await.query(source, &[]).await.unwrap();
     assert_eq!(rows.iter().map(|r| r.get::<_, Option<String>>(0)).collect::<Vec<_>>(), [Some("message".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_answer_with_a_foreign_trace_or_none_counts_under_the_tasks_own() {
+    let rig = Rig::new().await;
+    let a = rig.agent("a", 0.9, |_| Act::Lose).await;
+    for trace in [json!("abc"), Value::Null] {
+        let task = rig.submit(json!({})).await;
+        wait_until(LONG, async || a.seen().iter().any(|r| r.id == task)).await;
+        let request = a.seen().into_iter().find(|r| r.id == task).unwrap();
+        let data = with(json!(a.result(&request, fine())), "traceId", trace);
+        rig.mesh.sidecar("a").publish(message(TASK_RESULTS, data)).await.unwrap();
+        assert_eq!(rig.task_in(task, "completed").await["result"], json!({"response": "42"}));
+        let traces = "SELECT DISTINCT replace(trace_id::text, '-', '') FROM mesh_six_events WHERE task_id::text = $1";
+        let traces = rig.sql().await.query(traces, &[&task.to_string()]).await.unwrap();
+        let traces: Vec<String> = traces.iter().map(|row| row.get(0)).collect();
+        assert_eq!(traces, [request.trace_id.to_string()]);
+    }
 }
 
 #[tokio::test]

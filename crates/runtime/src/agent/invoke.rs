@@ -26,16 +26,43 @@ use crate::http::{HealthState, HttpError, RequestTrace, ValidJson};
 /// Who asked, where the caller does not say.
 const ANONYMOUS: &str = "invoke";
 
+/// Calls that wait at most, for each request that the agent works on at once; one more is told that it is busy. Each
+/// may wait as long as its timeout, and none of them goes by priority as the inbox does.
+const WAITING_PER_SLOT: usize = 2;
+
 /// What `/invoke` needs.
 #[derive(Clone)]
 pub(super) struct Invoke {
     pub(super) execution: Arc<Execution>,
+    /// One permit for each request in work, the inbox's included.
     pub(super) slots: Arc<Semaphore>,
+    pub(super) places: Places,
     pub(super) health: HealthState,
     /// The calls in work.
     pub(super) in_work: TaskTracker,
     /// Calls in work are to be given up.
     pub(super) give_up: CancellationToken,
+}
+
+/// How many callers `/invoke` bears.
+#[derive(Clone)]
+pub(super) struct Places {
+    /// One permit for each call in work: where there is more than one slot, one is left to the inbox, so that its
+    /// most urgent request never waits for callers alone.
+    working: Arc<Semaphore>,
+    /// One permit for each call that works or waits. Those that wait are not counted on their own: while the worker
+    /// looks for requests it holds every free slot, and a call at that moment is not one too many.
+    taken: Arc<Semaphore>,
+}
+
+impl Places {
+    /// For an agent with `slots`.
+    pub(super) fn new(slots: usize) -> Self {
+        let slots = slots.clamp(1, Semaphore::MAX_PERMITS / (WAITING_PER_SLOT + 1));
+        let working = slots.saturating_sub(1).max(1);
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits));
+        Self { working: semaphore(working), taken: semaphore(working + WAITING_PER_SLOT * slots) }
+    }
 }
 
 /// The route.
@@ -117,7 +144,9 @@ async fn answer(
     let _in_work = invoke.in_work.token();
     let deadline = Instant::now() + Duration::from_secs(u64::try_from(request.timeout).unwrap_or(0));
     let busy = || ApiError::unavailable("the agent is busy with other requests");
-    let _slot = tokio::time::timeout_at(deadline, invoke.slots.acquire()).await.map_err(|_| busy())?;
+    let _place = invoke.places.taken.try_acquire().map_err(|_| busy())?;
+    let turn = async { (invoke.places.working.acquire().await, invoke.slots.acquire().await) };
+    let _turn = tokio::time::timeout_at(deadline, turn).await.map_err(|_| busy())?;
     let interrupt = async {
         invoke.give_up.cancelled().await;
         Interrupt::GivenUp

@@ -22,7 +22,7 @@ use super::{
     dependencies::Dependencies,
     execution::Execution,
     inbox::{DatabaseInbox, Inbox, MemoryInbox},
-    invoke::{self, Invoke},
+    invoke::{self, Invoke, Places},
     membership::Membership,
     metrics, progress,
     relay::Relay,
@@ -210,6 +210,7 @@ impl Parts {
         Invoke {
             execution: self.worker.execution.clone(),
             slots: self.worker.slots.clone(),
+            places: Places::new(self.definition.max_concurrency),
             health: self.health.clone(),
             in_work: self.worker.in_work.clone(),
             give_up: self.worker.give_up.clone(),

@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use mesh_six_core::{
     agent::{AgentCapability, AgentRegistration, AgentStatus},
@@ -7,8 +12,37 @@ use mesh_six_core::{
 use mesh_six_runtime::{Registry, RegistryError};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::memory::MemoryStore;
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
 
 fn agent(app_id: &str) -> AgentRegistration {
     AgentRegistration {
@@ -130,6 +164,31 @@ async fn what_is_missing_or_unreadable_is_left_out() {
     assert!(registry.list_all().await.unwrap().is_empty());
     registry.heartbeat(&agent("c")).await.unwrap();
     assert_eq!(registry.list_all().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_record_that_would_not_be_registered_is_left_out_and_the_warning_names_the_field() {
+    let (store, registry) = empty();
+    for name in ["well", "heavy", "another"] {
+        registry.register(&agent(name)).await.unwrap();
+    }
+    store.values().get_mut("agent:heavy").unwrap().0["capabilities"][0]["weight"] = json!(1e6);
+    store.values().get_mut("agent:another").unwrap().0["appId"] = json!("well");
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let able = registry.find_by_capability("general-query").await.unwrap();
+    assert_eq!(able.iter().map(|a| a.app_id.as_str()).collect::<Vec<_>>(), ["well"]);
+    for (name, field) in [("heavy", "capabilities[0].weight"), ("another", "appId")] {
+        assert_eq!(registry.get(name).await.unwrap(), None, "{name}");
+        registry.mark_offline(name).await.unwrap();
+        assert_eq!(store.values()[&format!("agent:{name}")].0["status"], "online", "{name} is left as it is");
+        let named = format!("agent.id=\"{name}\" field=\"{field}\"");
+        assert_eq!(log.text().matches(&named).count(), 3, "{}", log.text());
+    }
+    drop(guard);
+    registry.heartbeat(&agent("heavy")).await.unwrap();
+    assert!(registry.get("heavy").await.unwrap().is_some(), "the next heartbeat mends it");
 }
 
 #[tokio::test]
