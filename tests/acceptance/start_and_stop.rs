@@ -8,7 +8,21 @@ use std::{
 
 use mesh_six_testing::{Reply, StubModel, TestDatabase};
 
+use tokio::io::{AsyncBufReadExt, BufReader};
+
 use crate::mesh::{BINARY, Mesh, command, data_folder};
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_mins(1);
+
+/// A command that runs beside the test, and ends with it.
+fn beside(command: Command) -> tokio::process::Child {
+    tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap()
+}
+
+fn kill(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([&format!("-{signal}"), pid]).status().unwrap().success());
+}
 
 /// Processes whose command line names `text`.
 fn running(text: &str) -> String {
@@ -115,6 +129,27 @@ async fn ctrl_c_under_load_drains_and_a_second_one_ends_at_once() {
     mesh.signal("INT");
     assert_eq!(mesh.wait(Duration::from_secs(5)), Some(130));
     mesh_six_testing::wait_until(Duration::from_secs(30), async || running(&data).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_database_that_is_gone_for_good_ends_it_as_a_failure() {
+    let folder = data_folder();
+    let data = folder.path().join("data");
+    let shown = data.display().to_string();
+    let mut up = beside(command(&["up", "--port", "0", "--data-dir", &shown]));
+    let mut banner = BufReader::new(up.stdout.take().unwrap()).lines();
+    let banner = tokio::time::timeout(LONG, banner.next_line()).await.unwrap().unwrap();
+    assert!(banner.is_some_and(|line| line.contains("is up")));
+    let postmaster = std::fs::read_to_string(data.join("postgres/postmaster.pid")).unwrap();
+    std::fs::rename(data.join("postgres"), data.join("moved")).unwrap();
+    kill("KILL", postmaster.lines().next().unwrap());
+    let output = tokio::time::timeout(LONG, up.wait_with_output()).await.unwrap().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let errors: Vec<_> = told.lines().filter(|line| line.starts_with("error:")).collect();
+    assert_eq!(errors.len(), 1, "{told}");
+    assert!(errors[0].contains("the private PostgreSQL server ended and cannot be started again: "), "{told}");
+    mesh_six_testing::wait_until(LONG, async || running(&shown).is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

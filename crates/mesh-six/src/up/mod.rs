@@ -76,23 +76,23 @@ async fn serve(
     let served = tokio::spawn(mesh_six_runtime::serve(listener, router, drained.clone()));
     services.ready().await;
     announce()?;
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = watch(database) => tracing::error!("the private PostgreSQL server ended and did not come back"),
-    }
+    let told = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        died = watch(database) => Err(died),
+    };
     shutdown.cancel();
     services.stop().await;
     drained.cancel();
     served.await??;
-    Ok(())
+    told
 }
 
-/// Returns only if the private server has died for good; services retry meanwhile.
-async fn watch(database: &MeshDatabase) {
+/// Returns only if the private server has died for good, with the reason; services retry meanwhile.
+async fn watch(database: &MeshDatabase) -> anyhow::Error {
     loop {
         tokio::time::sleep(WATCH).await;
-        if !database.keep_alive().await {
-            return;
+        if let Err(error) = database.keep_alive().await {
+            return anyhow::Error::new(error).context("the private PostgreSQL server ended and cannot be started again");
         }
     }
 }
