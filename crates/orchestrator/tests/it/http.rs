@@ -1,11 +1,14 @@
 //! What callers see.
 
+use std::time::{Duration, Instant};
+
 use axum::http::Method;
+use mesh_six_orchestrator::OrchestratorConfig;
 use serde_json::{Value, json};
 
 use crate::{
     agent::{Act, fine},
-    rig::Rig,
+    rig::{Rig, settings},
 };
 
 macro_rules! snapshot {
@@ -122,6 +125,19 @@ async fn waiting_gives_the_task_at_its_end_or_as_it_is() {
     let (path, original) = (format!("/api/v1/tasks/{id}?wait=30"), format!("/tasks/{id}"));
     let (waited, cancelled) = tokio::join!(rig.get(&path), rig.call(Method::DELETE, &original, &[], ""));
     assert_eq!((cancelled.0.as_u16(), &waited.1["status"]), (200, &json!("cancelled")));
+}
+
+#[tokio::test]
+async fn who_finds_no_room_to_wait_is_not_answered_before_the_time() {
+    let rig = Rig::with(OrchestratorConfig { max_waiting: 0, ..settings() }).await;
+    rig.agent("a", 0.9, |request| if request.payload.contains_key("hang") { Act::Hang } else { Act::Answer(fine()) })
+        .await;
+    let begun = Instant::now();
+    let (status, open) = rig.post(&json!({"capability": "work", "payload": {"hang": 1}, "wait": 1})).await;
+    assert_eq!((status.as_u16(), &open["status"]), (202, &json!("dispatched")));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "answered after {:?}", begun.elapsed());
+    let (status, done) = rig.post(&json!({"capability": "work", "payload": {}, "wait": 30})).await;
+    assert_eq!((status.as_u16(), &done["status"]), (200, &json!("completed")));
 }
 
 #[tokio::test]
