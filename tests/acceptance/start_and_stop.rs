@@ -10,7 +10,7 @@ use mesh_six_testing::{Reply, StubModel, TestDatabase};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::mesh::{BINARY, Mesh, command, data_folder};
+use crate::mesh::{self, BINARY, Mesh, command, data_folder};
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_mins(1);
@@ -150,6 +150,24 @@ async fn a_private_database_that_is_gone_for_good_ends_it_as_a_failure() {
     assert_eq!(errors.len(), 1, "{told}");
     assert!(errors[0].contains("the private PostgreSQL server ended and cannot be started again: "), "{told}");
     mesh_six_testing::wait_until(LONG, async || running(&shown).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_before_the_services_are_ready_ends_it_without_a_banner() {
+    let database = TestDatabase::new().await;
+    // Without this table the orchestrator never becomes ready.
+    database.client().await.batch_execute("ALTER TABLE outbox RENAME TO hidden").await.unwrap();
+    let port = mesh::free_port().to_string();
+    let mut command = command(&["up", "--port", &port]);
+    command.env("DATABASE_URL", database.url());
+    let up = beside(command);
+    let (http, readyz) = (mesh::http(), format!("http://127.0.0.1:{port}/readyz"));
+    mesh_six_testing::wait_until(LONG, async || http.get(&readyz).send().await.is_ok_and(|a| a.status() == 503)).await;
+    kill("INT", &up.id().unwrap().to_string());
+    // Shorter than the services may take to become ready.
+    let ended = tokio::time::timeout(Duration::from_secs(20), up.wait_with_output());
+    let output = ended.await.expect("it waited for its services").unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(0), String::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
