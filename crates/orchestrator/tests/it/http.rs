@@ -176,6 +176,31 @@ async fn agents_and_scores_are_shown() {
 }
 
 #[tokio::test]
+async fn an_agents_history_is_shown_newest_first_and_bounded() {
+    let rig = Rig::new().await;
+    rig.agent("a", 0.9, |_| Act::Answer(fine())).await;
+    for _ in 0..3 {
+        let task = rig.submit(json!({})).await;
+        rig.task_in(task, "completed").await;
+    }
+    let (status, shown) = rig.get("/api/v1/agents/a/history?limit=2").await;
+    assert_eq!((status.as_u16(), shown["history"].as_array().unwrap().len()), (200, 2));
+    let newest = shown["history"][0].as_object().unwrap();
+    let fields: Vec<_> = newest.keys().map(String::as_str).collect();
+    assert_eq!(fields, ["capability", "createdAt", "durationMs", "errorType", "id", "success"]);
+    assert_eq!(
+        (&newest["capability"], &newest["success"], &newest["errorType"]),
+        (&json!("work"), &json!(true), &json!(null))
+    );
+    assert_eq!(rig.get("/agents/a/history").await.1["history"].as_array().unwrap().len(), 3);
+    assert_eq!(rig.get("/agents/nobody/history").await.1, json!({"agentId": "nobody", "history": []}));
+    for limit in ["0", "201", "x"] {
+        let (status, answer) = rig.get(&format!("/api/v1/agents/a/history?limit={limit}")).await;
+        assert_eq!((status.as_u16(), &answer["error"]["field"]), (400, &json!("limit")), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn the_api_is_described() {
     let rig = Rig::new().await;
     let (status, described) = rig.get("/api/v1/openapi.json").await;
