@@ -8,7 +8,21 @@ use std::{
 
 use mesh_six_testing::{Reply, StubModel, TestDatabase};
 
-use crate::mesh::{BINARY, Mesh, command, data_folder};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::mesh::{self, BINARY, Mesh, command, data_folder};
+
+/// Far longer than anything here takes.
+const LONG: Duration = Duration::from_mins(1);
+
+/// A command that runs beside the test, and ends with it.
+fn beside(command: Command) -> tokio::process::Child {
+    tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap()
+}
+
+fn kill(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([&format!("-{signal}"), pid]).status().unwrap().success());
+}
 
 /// Processes whose command line names `text`.
 fn running(text: &str) -> String {
@@ -115,6 +129,45 @@ async fn ctrl_c_under_load_drains_and_a_second_one_ends_at_once() {
     mesh.signal("INT");
     assert_eq!(mesh.wait(Duration::from_secs(5)), Some(130));
     mesh_six_testing::wait_until(Duration::from_secs(30), async || running(&data).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_database_that_is_gone_for_good_ends_it_as_a_failure() {
+    let folder = data_folder();
+    let data = folder.path().join("data");
+    let shown = data.display().to_string();
+    let mut up = beside(command(&["up", "--port", "0", "--data-dir", &shown]));
+    let mut banner = BufReader::new(up.stdout.take().unwrap()).lines();
+    let banner = tokio::time::timeout(LONG, banner.next_line()).await.unwrap().unwrap();
+    assert!(banner.is_some_and(|line| line.contains("is up")));
+    let postmaster = std::fs::read_to_string(data.join("postgres/postmaster.pid")).unwrap();
+    std::fs::rename(data.join("postgres"), data.join("moved")).unwrap();
+    kill("KILL", postmaster.lines().next().unwrap());
+    let output = tokio::time::timeout(LONG, up.wait_with_output()).await.unwrap().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let errors: Vec<_> = told.lines().filter(|line| line.starts_with("error:")).collect();
+    assert_eq!(errors.len(), 1, "{told}");
+    assert!(errors[0].contains("the private PostgreSQL server ended and cannot be started again: "), "{told}");
+    mesh_six_testing::wait_until(LONG, async || running(&shown).is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_before_the_services_are_ready_ends_it_without_a_banner() {
+    let database = TestDatabase::new().await;
+    // Without this table the orchestrator never becomes ready.
+    database.client().await.batch_execute("ALTER TABLE outbox RENAME TO hidden").await.unwrap();
+    let port = mesh::free_port().to_string();
+    let mut command = command(&["up", "--port", &port]);
+    command.env("DATABASE_URL", database.url());
+    let up = beside(command);
+    let (http, readyz) = (mesh::http(), format!("http://127.0.0.1:{port}/readyz"));
+    mesh_six_testing::wait_until(LONG, async || http.get(&readyz).send().await.is_ok_and(|a| a.status() == 503)).await;
+    kill("INT", &up.id().unwrap().to_string());
+    // Shorter than the services may take to become ready.
+    let ended = tokio::time::timeout(Duration::from_secs(20), up.wait_with_output());
+    let output = ended.await.expect("it waited for its services").unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(0), String::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,10 +6,11 @@ use std::{collections::HashMap, time::Duration};
 use chrono::{DateTime, Utc};
 use diesel::{
     prelude::*,
-    sql_types::{Array, BigInt, Bool, Text},
+    sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use mesh_six_core::{ErrorType, scoring::WINDOW};
+use mesh_six_core::{ErrorType, scoring::WINDOW, time};
+use serde::Serialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -60,6 +61,25 @@ pub struct Entry {
     /// Why it failed, if it did.
     pub error_type: Option<String>,
     /// When it ended.
+    pub created_at: DateTime<Utc>,
+}
+
+/// How an attempt of an agent ended.
+#[derive(Clone, Debug, PartialEq, Queryable, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// The row's own.
+    pub id: Uuid,
+    /// What was asked for.
+    pub capability: String,
+    /// Whether it was answered with success.
+    pub success: bool,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<i64>,
+    /// Why it failed, if it did.
+    pub error_type: Option<String>,
+    /// When it ended.
+    #[serde(with = "time::micros")]
     pub created_at: DateTime<Utc>,
 }
 
@@ -128,4 +148,30 @@ pub async fn of_task(conn: &mut AsyncPgConnection, task: Uuid) -> DbResult<Vec<E
         .select(Entry::as_select())
         .load(conn)
         .await?)
+}
+
+/// How the newest `limit` attempts of `agent` ended, newest first.
+pub async fn of_agent(conn: &mut AsyncPgConnection, agent: &str, limit: i64) -> DbResult<Vec<Ended>> {
+    type Row = (SqlUuid, Text, Bool, Nullable<BigInt>, Nullable<Text>, Timestamptz);
+    // The index is by capability too: from capability to capability few rows are read, however long the history is.
+    let ended = Statement::<Row>::new(
+        "WITH RECURSIVE mine (capability) AS ( \
+            SELECT min(capability) FROM agent_task_history WHERE agent_id = ",
+    )
+    .bind(Value::Text(agent))
+    .sql(" UNION ALL SELECT (SELECT min(h.capability) FROM agent_task_history h WHERE h.agent_id = ")
+    .bind(Value::Text(agent))
+    .sql(
+        " AND h.capability > mine.capability) FROM mine WHERE mine.capability IS NOT NULL) \
+        SELECT n.id, n.capability, n.success, n.duration_ms, n.error_type, n.created_at FROM mine, LATERAL ( \
+            SELECT h.* FROM agent_task_history h WHERE h.capability = mine.capability AND h.agent_id = ",
+    )
+    .bind(Value::Text(agent))
+    .sql(" ORDER BY h.created_at DESC LIMIT ")
+    .bind(Value::Long(limit))
+    .sql(") n ORDER BY n.created_at DESC, n.id LIMIT ")
+    .bind(Value::Long(limit))
+    .load(conn)
+    .await?;
+    Ok(ended)
 }

@@ -46,7 +46,7 @@ pub struct OrchestratorConfig {
     pub lease: Duration,
     /// How long one publish may take; below the lease.
     pub publish_timeout: Duration,
-    /// Callers that may wait for the end of a task at once.
+    /// Callers that are woken when their task ends; further ones are told when it is next looked up.
     pub max_waiting: usize,
 }
 

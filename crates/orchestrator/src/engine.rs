@@ -1,6 +1,9 @@
 //! What all parts of the orchestrator share, and what follows from a change of a task.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
 
 use mesh_six_core::{
     span::set_parent,
@@ -190,7 +193,8 @@ impl Engine {
         self.begun.elapsed() < self.config.patience
     }
 
-    /// The task, once it has ended or `wait` has passed or the service ends; `None` if there is no such task.
+    /// The task, once it has ended or `wait` has passed or the service ends; `None` if there is no such task. Whom
+    /// nobody can wake, since too many wait, is answered by the look-ups alone.
     pub(crate) async fn wait_for_end(
         &self,
         task: Uuid,
@@ -209,10 +213,15 @@ impl Engine {
             let found = tasks::get(&mut *self.db.conn().await?, task).await?;
             let left = until.saturating_duration_since(Instant::now());
             let over = left.is_zero() || stop.is_cancelled();
-            let Some(ended) = ended.as_pin_mut().filter(|_| !over) else { return Ok(found) };
-            if found.as_ref().is_none_or(|task| task.summary.status.is_final()) {
+            if over || found.as_ref().is_none_or(|task| task.summary.status.is_final()) {
                 return Ok(found);
             }
+            let ended = async {
+                match ended.as_pin_mut() {
+                    Some(ended) => ended.await,
+                    None => pending().await,
+                }
+            };
             let woken = async {
                 tokio::select! {
                     () = ended => {}

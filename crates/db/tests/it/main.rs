@@ -5,6 +5,7 @@ mod checkout;
 mod contents;
 mod events;
 mod faults;
+mod history;
 mod inbox;
 mod migrations;
 mod million;

@@ -27,6 +27,7 @@ pub(crate) struct Page {
         (status = 200, body = Page),
         (status = 400, description = "a condition is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
         (status = 410, description = "the position lies before the oldest event", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(crate) async fn query(

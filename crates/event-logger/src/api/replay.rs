@@ -40,6 +40,7 @@ impl Validate for ReplayQuery {
         (status = 200, description = "JSON lines of StoredEvent", content_type = "application/x-ndjson"),
         (status = 400, description = "the aggregate or the position is none", body = mesh_six_core::error::ErrorBody),
         (status = 410, description = "the position lies before the oldest event", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(crate) async fn replay(

@@ -12,6 +12,7 @@ use super::Api;
     responses(
         (status = 200, body = Stats),
         (status = 400, description = "a condition is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(crate) async fn stats(

@@ -28,6 +28,7 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
         (status = 200, description = "server-sent events; id is the position, data a StoredEvent", content_type = "text/event-stream"),
         (status = 400, description = "a condition is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
         (status = 410, description = "the position lies before the oldest event", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(crate) async fn tail(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mesh_six_core::ApiError;
 use mesh_six_db::{
     Database, DbConfig, migrate,
-    server::{PostgresServer, ServerConfig, default_data_dir},
+    server::{PostgresServer, ServerConfig, ServerError, default_data_dir},
 };
 use mesh_six_runtime::{Env, ProcessEnv};
 use tokio::sync::Mutex;
@@ -38,22 +38,16 @@ impl MeshDatabase {
         self.direct_url.clone()
     }
 
-    /// Starts the private server again if it has died; whether there is a server to go on with. Does nothing for a
-    /// database that is not ours.
-    pub(crate) async fn keep_alive(&self) -> bool {
-        let Some(private) = &self.private else { return true };
+    /// Starts the private server again if it has died; fails if that cannot be done. Does nothing for a database
+    /// that is not ours.
+    pub(crate) async fn keep_alive(&self) -> Result<(), ServerError> {
+        let Some(private) = &self.private else { return Ok(()) };
         let mut server = private.lock().await;
         if !server.has_ended() {
-            return true;
+            return Ok(());
         }
         tracing::warn!("the private PostgreSQL server has ended; starting it again");
-        match server.restart().await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "PostgreSQL cannot be started again");
-                false
-            }
-        }
+        server.restart().await
     }
 
     /// Connections for the tool called `name`.

@@ -3,7 +3,7 @@
 pub(crate) mod database;
 mod mesh;
 
-use std::{io::ErrorKind, net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
+use std::{future::pending, io::ErrorKind, net::Ipv4Addr, process::ExitCode, sync::Arc, time::Duration};
 
 use mesh_six_db::{Database, DbConfig};
 use mesh_six_llm::{ChatModel, model_from_config};
@@ -74,25 +74,34 @@ async fn serve(
     // What drains needs the listener for callers that wait for an answer, so the listener ends last.
     let drained = CancellationToken::new();
     let served = tokio::spawn(mesh_six_runtime::serve(listener, router, drained.clone()));
-    services.ready().await;
-    announce()?;
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = watch(database) => tracing::error!("the private PostgreSQL server ended and did not come back"),
-    }
+    let up = async {
+        services.ready().await;
+        match announce() {
+            Ok(()) => pending().await,
+            Err(error) => Err(error),
+        }
+    };
+    let told = tokio::select! {
+        // Who has ended it is told nothing more.
+        biased;
+        () = shutdown.cancelled() => Ok(()),
+        told = up => told,
+        died = watch(database) => Err(died),
+    };
     shutdown.cancel();
     services.stop().await;
     drained.cancel();
     served.await??;
-    Ok(())
+    told
 }
 
-/// Returns only if the private server has died for good; services retry meanwhile.
-async fn watch(database: &MeshDatabase) {
+/// Returns only if the private server has died for good, with the reason; services retry meanwhile.
+async fn watch(database: &MeshDatabase) -> anyhow::Error {
     loop {
         tokio::time::sleep(WATCH).await;
-        if !database.keep_alive().await {
-            return;
+        if let Err(error) = database.keep_alive().await {
+            return anyhow::Error::new(error)
+                .context("the private PostgreSQL server ended and cannot be started again");
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::engine::Engine;
         (status = 400, description = "the id is no UUID", body = mesh_six_core::error::ErrorBody),
         (status = 404, description = "there is no such task", body = mesh_six_core::error::ErrorBody),
         (status = 409, description = "it has ended otherwise", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(super) async fn cancel(

@@ -64,6 +64,7 @@ pub struct TaskPage {
     responses(
         (status = 200, body = TaskPage),
         (status = 400, description = "a condition is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(super) async fn list(

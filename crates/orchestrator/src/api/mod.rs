@@ -3,6 +3,7 @@
 mod agents;
 mod body;
 mod cancel;
+mod history;
 mod list;
 mod original;
 mod show;
@@ -37,7 +38,16 @@ const PREFIXES: [&str; 2] = ["/api/v1", ""];
         description = "Tasks, agents and the event log of a mesh of agents.",
         license(name = "Apache-2.0")
     ),
-    paths(submit::submit, show::show, list::list, cancel::cancel, timeline::timeline, agents::list, agents::scores),
+    paths(
+        submit::submit,
+        show::show,
+        list::list,
+        cancel::cancel,
+        timeline::timeline,
+        agents::list,
+        agents::scores,
+        history::history
+    ),
     components(schemas(mesh_six_core::error::ErrorBody))
 )]
 struct Described;
@@ -65,7 +75,8 @@ pub(crate) fn quick(engine: &Arc<Engine>, others: Vec<utoipa::openapi::OpenApi>)
             .route(&format!("{prefix}/tasks/{{taskId}}"), axum::routing::delete(cancel::cancel))
             .route(&format!("{prefix}/tasks/{{taskId}}/timeline"), get(timeline::timeline))
             .route(&format!("{prefix}/agents"), get(agents::list))
-            .route(&format!("{prefix}/agents/score/{{capability}}"), get(agents::scores));
+            .route(&format!("{prefix}/agents/score/{{capability}}"), get(agents::scores))
+            .route(&format!("{prefix}/agents/{{agentId}}/history"), get(history::history));
     }
     routes.with_state(Arc::clone(engine))
 }

@@ -30,6 +30,7 @@ impl Validate for Wait {
         (status = 200, body = TaskView),
         (status = 400, description = "the id is no UUID", body = mesh_six_core::error::ErrorBody),
         (status = 404, description = "there is no such task", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(super) async fn show(

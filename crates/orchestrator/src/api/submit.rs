@@ -33,7 +33,7 @@ const MAX_KEY: usize = 255;
     params(("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same task, however often it is sent")),
     responses(
         (status = 200, description = "accepted; with `wait`, the task at its end (TaskView)", body = Accepted),
-        (status = 202, description = "accepted, but not at its end within `wait`", body = TaskView),
+        (status = 202, description = "accepted, but not at its end within `wait`; where the wait was broken off, what was accepted (Accepted)", body = TaskView),
         (status = 400, description = "a field is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
         (status = 409, description = "the key was used for another task", body = mesh_six_core::error::ErrorBody),
         (status = 413, description = "body or payload are too large", body = mesh_six_core::error::ErrorBody),
@@ -58,7 +58,14 @@ pub(super) async fn submit(
     if wait == 0 {
         return Ok(Json(accepted).into_response());
     }
-    let task = ended(&state, accepted.task_id, wait).await?;
+    let task = match ended(&state, accepted.task_id, wait).await {
+        Ok(task) => task,
+        // An error would say that nothing was accepted, and keep the id from the caller.
+        Err(error) => {
+            tracing::debug!(task.id = %accepted.task_id, error = %error, "a wait was broken off");
+            return Ok((StatusCode::ACCEPTED, Json(accepted)).into_response());
+        }
+    };
     let status = if task.summary.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     Ok((status, Json(TaskView::from(task))).into_response())
 }

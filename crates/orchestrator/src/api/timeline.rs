@@ -83,6 +83,7 @@ pub(crate) struct Timeline {
         (status = 400, description = "the id or a condition is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
         (status = 404, description = "the log has no event of such a task", body = mesh_six_core::error::ErrorBody),
         (status = 410, description = "the position lies before the oldest event", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(crate) async fn timeline(

@@ -1,11 +1,14 @@
 //! What callers see.
 
+use std::time::{Duration, Instant};
+
 use axum::http::Method;
+use mesh_six_orchestrator::OrchestratorConfig;
 use serde_json::{Value, json};
 
 use crate::{
     agent::{Act, fine},
-    rig::Rig,
+    rig::{Rig, settings},
 };
 
 macro_rules! snapshot {
@@ -125,6 +128,19 @@ async fn waiting_gives_the_task_at_its_end_or_as_it_is() {
 }
 
 #[tokio::test]
+async fn who_finds_no_room_to_wait_is_not_answered_before_the_time() {
+    let rig = Rig::with(OrchestratorConfig { max_waiting: 0, ..settings() }).await;
+    rig.agent("a", 0.9, |request| if request.payload.contains_key("hang") { Act::Hang } else { Act::Answer(fine()) })
+        .await;
+    let begun = Instant::now();
+    let (status, open) = rig.post(&json!({"capability": "work", "payload": {"hang": 1}, "wait": 1})).await;
+    assert_eq!((status.as_u16(), &open["status"]), (202, &json!("dispatched")));
+    assert!(begun.elapsed() >= Duration::from_secs(1), "answered after {:?}", begun.elapsed());
+    let (status, done) = rig.post(&json!({"capability": "work", "payload": {}, "wait": 30})).await;
+    assert_eq!((status.as_u16(), &done["status"]), (200, &json!("completed")));
+}
+
+#[tokio::test]
 async fn tasks_are_listed_by_page_and_filter() {
     let rig = Rig::new().await;
     rig.agent("a", 0.9, |_| Act::Queue).await;
@@ -157,6 +173,31 @@ async fn agents_and_scores_are_shown() {
     snapshot!(rig.get("/api/v1/agents").await.1);
     snapshot!(rig.get("/agents/score/work").await.1);
     assert_eq!(rig.get("/agents/score/none").await.1, json!({"capability": "none", "scores": []}));
+}
+
+#[tokio::test]
+async fn an_agents_history_is_shown_newest_first_and_bounded() {
+    let rig = Rig::new().await;
+    rig.agent("a", 0.9, |_| Act::Answer(fine())).await;
+    for _ in 0..3 {
+        let task = rig.submit(json!({})).await;
+        rig.task_in(task, "completed").await;
+    }
+    let (status, shown) = rig.get("/api/v1/agents/a/history?limit=2").await;
+    assert_eq!((status.as_u16(), shown["history"].as_array().unwrap().len()), (200, 2));
+    let newest = shown["history"][0].as_object().unwrap();
+    let fields: Vec<_> = newest.keys().map(String::as_str).collect();
+    assert_eq!(fields, ["capability", "createdAt", "durationMs", "errorType", "id", "success"]);
+    assert_eq!(
+        (&newest["capability"], &newest["success"], &newest["errorType"]),
+        (&json!("work"), &json!(true), &json!(null))
+    );
+    assert_eq!(rig.get("/agents/a/history").await.1["history"].as_array().unwrap().len(), 3);
+    assert_eq!(rig.get("/agents/nobody/history").await.1, json!({"agentId": "nobody", "history": []}));
+    for limit in ["0", "201", "x"] {
+        let (status, answer) = rig.get(&format!("/api/v1/agents/a/history?limit={limit}")).await;
+        assert_eq!((status.as_u16(), &answer["error"]["field"]), (400, &json!("limit")), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -11,6 +11,27 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_waits_for_what_was_accepted_learns_its_id_without_the_database() {
+    let mut server = TestServer::start().await;
+    let rig = Rig::on(server.database().await, LocalMesh::new(), settings()).await;
+    let a = rig.agent("a", 0.9, |_| Act::Hang).await;
+    let body = json!({"capability": "work", "payload": {}, "wait": 300});
+    let gone = async {
+        wait_until(LONG, async || a.seen().len() == 1).await;
+        server.stop().await;
+    };
+    let ((status, accepted), ()) = tokio::join!(rig.post(&body), gone);
+    assert_eq!((status.as_u16(), &accepted["status"]), (202, &json!("dispatched")), "{accepted}");
+    let id = accepted["taskId"].as_str().unwrap();
+    let (status, refused) = rig.get(&format!("/api/v1/tasks/{id}?wait=300")).await;
+    assert_eq!((status.as_u16(), &refused["error"]["type"]), (503, &json!("unavailable")), "{refused}");
+    server.restart().await;
+    wait_until(LONG, async || rig.get("/readyz").await.0 == 200).await;
+    assert_eq!(rig.task(serde_json::from_str(&format!("{id:?}")).unwrap()).await["taskId"], accepted["taskId"]);
+    rig.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn without_the_database_nothing_is_accepted_and_afterwards_all_goes_on() {
     let mut server = TestServer::start().await;
     let rig = Rig::on(server.database().await, LocalMesh::new(), settings()).await;

@@ -69,6 +69,7 @@ pub(crate) struct LetterPage {
     responses(
         (status = 200, body = LetterPage),
         (status = 400, description = "a condition is wrong; `field` names it", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(crate) async fn list(

@@ -40,6 +40,7 @@ pub(crate) struct LetterView {
         (status = 400, description = "the id is none", body = mesh_six_core::error::ErrorBody),
         (status = 404, description = "there is no such letter", body = mesh_six_core::error::ErrorBody),
         (status = 409, description = "more than one letter begins like this", body = mesh_six_core::error::ErrorBody),
+        (status = 503, description = "the database is away; `Retry-After` says when to try again", body = mesh_six_core::error::ErrorBody),
     )
 )]
 pub(crate) async fn show(

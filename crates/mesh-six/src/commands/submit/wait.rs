@@ -1,6 +1,6 @@
 //! Submitting and waiting for the end, across short outages of the connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use mesh_six_core::{ApiError, ErrorType};
@@ -14,6 +14,8 @@ use crate::{client::Client, commands::task_view::TaskView};
 const SUBMIT: Duration = Duration::from_secs(30);
 /// Seconds that one request waits for the end of a task.
 const POLL_SECONDS: u64 = 25;
+/// A pause before the next request, where the one before did not wait.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Requests that may fail in a row before giving up.
 const TRIES: u32 = 20;
 
@@ -57,9 +59,16 @@ pub(crate) async fn submit_and_wait(client: &Client, body: &Value, key: Option<&
 async fn wait(client: &Client, id: Uuid) -> anyhow::Result<TaskView> {
     let mut failures = 0;
     loop {
+        let begun = Instant::now();
         match poll(client, id).await {
             Ok(task) if task.status.is_final() => return Ok(task),
-            Ok(_) => failures = 0,
+            Ok(_) => {
+                failures = 0;
+                // A mesh that ends, or a proxy, answers at once.
+                if begun.elapsed() < Duration::from_secs(POLL_SECONDS / 2) {
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
             // The mesh may be restarting; the task lives in its database.
             Err(error) => {
                 failures += 1;
@@ -67,7 +76,7 @@ async fn wait(client: &Client, id: Uuid) -> anyhow::Result<TaskView> {
                 if !away || failures >= TRIES {
                     return Err(error);
                 }
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }
@@ -82,9 +91,40 @@ async fn poll(client: &Client, id: Uuid) -> anyhow::Result<TaskView> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used)]
+
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use axum::{Json, Router, routing::get};
+    use mesh_six_core::{TraceId, task::TaskStatus};
     use serde_json::json;
 
     use super::*;
+    use crate::cli::Target;
+
+    #[tokio::test]
+    async fn a_mesh_that_answers_at_once_is_not_asked_again_at_once() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let answer = move || {
+            let status = if counted.fetch_add(1, Ordering::Relaxed) < 2 { "dispatched" } else { "completed" };
+            let (id, trace) = (Uuid::nil(), TraceId::new());
+            let task = json!({"taskId": id, "capability": "c", "status": status, "traceId": trace, "createdAt": ""});
+            async move { Json(task) }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().route("/api/v1/tasks/{id}", get(answer));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let client = Client::new(Target { url, token: None }).unwrap();
+        let begun = Instant::now();
+        let task = wait(&client, Uuid::nil()).await.unwrap();
+        assert_eq!((task.status, asked.load(Ordering::Relaxed)), (TaskStatus::Completed, 3));
+        assert!(begun.elapsed() >= PAUSE * 2, "asked three times in {:?}", begun.elapsed());
+    }
 
     #[test]
     fn whoever_finds_no_agent_is_told_where_to_look() {
