@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::steps::target_folder;
+use crate::{scratch::Scratch, steps::target_folder};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
@@ -51,8 +51,9 @@ impl Drop for Background {
 
 /// One PostgreSQL server for all tests. Gives its URL too. The program has been built along with the tests; asking
 /// cargo for it alone would build its dependencies again, with fewer features.
-pub(crate) fn postgresql() -> Result<(Background, String)> {
+pub(crate) fn postgresql(scratch: &Scratch) -> Result<(Background, String)> {
     let mut command = Command::new(target_folder()?.join("debug/test-postgres"));
+    scratch.tell(&mut command);
     let mut server = Background::spawn("PostgreSQL", command.stdout(Stdio::piped()))?;
     let mut url = String::new();
     let output = server.child.stdout.as_mut().context("PostgreSQL's helper has no output")?;

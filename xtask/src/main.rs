@@ -7,6 +7,7 @@ mod licence;
 mod packages;
 mod program;
 mod rig;
+mod scratch;
 mod snapshots;
 mod soak;
 mod steps;

@@ -5,6 +5,7 @@ use std::{os::unix::process::CommandExt, path::PathBuf, process::Command};
 use anyhow::{Context, Result};
 
 use crate::{
+    scratch::Scratch,
     steps::{cargo, root, run as run_command, target_folder},
     tools,
 };
@@ -42,7 +43,7 @@ pub(crate) fn generate() -> Result<()> {
 
 /// Each test that needs real sidecars. They have been built along with the others; asking cargo for them alone would
 /// build their dependencies again, with fewer features.
-pub(crate) fn test(filter: Option<&str>) -> Result<()> {
+pub(crate) fn test(filter: Option<&str>, scratch: &Scratch) -> Result<()> {
     let of_crates = filter.is_none_or(|filter| filter.contains(BESIDE));
     for (suite, wanted) in [("it", filter.or(Some(BESIDE))), ("rig", filter)] {
         if suite == "it" && !of_crates {
@@ -52,6 +53,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
         test.args(["--", "--ignored", AT_ONCE]).args(wanted);
         let mut isolated = isolated(&test)?;
         isolated.env_remove("TEST_DATABASE_URL").env("RUST_LIB_BACKTRACE", "0");
+        scratch.tell(&mut isolated);
         run_command(&mut isolated)?;
     }
     Ok(())

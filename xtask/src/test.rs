@@ -8,7 +8,9 @@ use crate::{
     background, dependencies, docker,
     packages::{Need, ensure},
     program::{self, Profile},
-    rig, snapshots,
+    rig,
+    scratch::Scratch,
+    snapshots,
     steps::{Steps, cargo, root, run as run_command, succeeds},
     tools,
 };
@@ -71,12 +73,14 @@ fn all_steps(options: &Options, steps: &mut Steps) -> Result<()> {
         steps.run("lints", || run_command(&mut clippy))?;
     }
     steps.run("building the tests", || run_command(&mut cargo(&["test", "--workspace", "--no-run"])))?;
-    tests(options, steps)?;
+    let scratch = Scratch::new()?;
+    tests(options, &scratch, steps)?;
     for round in 1..=options.repeat {
         let name =
             if options.repeat > 1 { format!("beside real Dapr, round {round}") } else { "beside real Dapr".to_owned() };
-        steps.run(&name, || rig::test(options.filter.as_deref()))?;
+        steps.run(&name, || rig::test(options.filter.as_deref(), &scratch))?;
     }
+    drop(scratch);
     if !whole {
         return Ok(());
     }
@@ -108,18 +112,20 @@ fn containers(steps: &mut Steps, profile: Profile) -> Result<()> {
 }
 
 /// All tests on one server: the one that the environment names, else one that is started now.
-fn tests(options: &Options, steps: &mut Steps) -> Result<()> {
+fn tests(options: &Options, scratch: &Scratch, steps: &mut Steps) -> Result<()> {
     let given = env::var("TEST_DATABASE_URL").ok();
     let started = match &given {
         Some(_) => None,
-        None => Some(steps.run("starting PostgreSQL", background::postgresql)?),
+        None => Some(steps.run("starting PostgreSQL", || background::postgresql(scratch))?),
     };
     let url = given.or_else(|| started.as_ref().map(|(_, url)| url.clone())).unwrap_or_default();
     let references = root().join("target/snapshot-references.txt");
     for round in 1..=options.repeat {
         clear(&references)?;
         let name = if options.repeat > 1 { format!("tests, round {round}") } else { "tests".to_owned() };
-        steps.run(&name, || run_command(&mut test_command(options, &url, &references)))?;
+        let mut command = test_command(options, &url, &references);
+        scratch.tell(&mut command);
+        steps.run(&name, || run_command(&mut command))?;
     }
     if options.filter.is_none() {
         steps.run("snapshots", || snapshots::check(&references))?;
