@@ -8,7 +8,10 @@ use std::{
 
 use mesh_six_testing::{Reply, StubModel, TestDatabase};
 
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    sync::watch,
+};
 
 use crate::mesh::{self, BINARY, Mesh, command, data_folder};
 
@@ -168,6 +171,27 @@ async fn ctrl_c_before_the_services_are_ready_ends_it_without_a_banner() {
     let ended = tokio::time::timeout(Duration::from_secs(20), up.wait_with_output());
     let output = ended.await.expect("it waited for its services").unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(0), String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_hears_the_answer_that_comes_while_it_drains() {
+    let (model, folder) = (StubModel::start().await, data_folder());
+    let (open, gate) = watch::channel(false);
+    model.always(Reply::text("just in time").when(gate));
+    let mut mesh = Mesh::private(folder.path(), 0, &["--llm-url", model.url(), "--model", "stub"]);
+    let mut submit = command(&["submit", "why?"]);
+    submit.env("MESH_SIX_URL", &mesh.url);
+    let waits = beside(submit);
+    model.wait_for_calls(1, LONG).await;
+    mesh.signal("INT");
+    let (http, readyz) = (mesh::http(), format!("{}/readyz", mesh.url));
+    mesh_six_testing::wait_until(LONG, async || http.get(&readyz).send().await.is_ok_and(|a| a.status() == 503)).await;
+    open.send_replace(true);
+    let output = tokio::time::timeout(LONG, waits.wait_with_output()).await.unwrap().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(told.contains("just in time"), "{told}");
+    assert_eq!(mesh.wait(LONG), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,7 +36,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let usage = |e: mesh_six_runtime::ConfigError| Exit::usage(e.to_string());
     let common = CommonConfig::from_env(&ProcessEnv, service.name).map_err(usage)?;
     let telemetry = telemetry::init(service.name, LogFormat::Json, &common.telemetry)?;
-    let parts = parts(service, &common).await?;
+    let parts = parts(service, &common, &shutdown).await?;
     // Listen before anything is asked of the sidecar: it waits for the app in its turn.
     let listener =
         TcpListener::bind(common.listen).await.with_context(|| format!("cannot listen on {}", common.listen))?;
@@ -63,7 +63,11 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What `service` needs of the environment: everyone a database if one is named, agents a model.
-async fn parts(service: &roster::Service, common: &CommonConfig) -> anyhow::Result<Parts> {
+async fn parts(
+    service: &roster::Service,
+    common: &CommonConfig,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Parts> {
     let usage = |e: mesh_six_runtime::ConfigError| Exit::usage(e.to_string());
     let app_token = common.app_api_token.as_ref().map(|t| t.expose().to_owned());
     let storage = match &common.database {
@@ -93,5 +97,6 @@ async fn parts(service: &roster::Service, common: &CommonConfig) -> anyhow::Resu
         orchestrator: OrchestratorConfig::from_env(&ProcessEnv, app_token).map_err(usage)?,
         mqtt: services::mqtt()?,
         event_logger: EventLoggerConfig::from_env(&ProcessEnv).map_err(usage)?,
+        callers: shutdown.clone(),
     })
 }

@@ -77,6 +77,8 @@ pub(crate) struct Parts {
     /// For the dashboard, if `MQTT_URL` is set.
     pub(crate) mqtt: Option<Mqtt>,
     pub(crate) event_logger: EventLoggerConfig,
+    /// Ends the waits of the orchestrator's callers.
+    pub(crate) callers: CancellationToken,
 }
 
 /// A running service.
@@ -107,6 +109,7 @@ impl Service {
                     config: parts.orchestrator.clone(),
                     described: vec![event_logger::openapi()],
                     mqtt: parts.mqtt.clone(),
+                    callers: parts.callers.clone(),
                 };
                 Ok(Self::Orchestrator(orchestrator::start(deps, shutdown)))
             }

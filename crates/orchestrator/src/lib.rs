@@ -50,6 +50,8 @@ pub struct Deps {
     pub described: Vec<utoipa::openapi::OpenApi>,
     /// Tells the dashboard where tasks stand, if it is told anything.
     pub mqtt: Option<Mqtt>,
+    /// Ends the waits of callers: at once with the service, or once what still drains has been answered.
+    pub callers: CancellationToken,
 }
 
 /// A running orchestrator.
@@ -67,7 +69,7 @@ pub struct Orchestrator {
 /// Starts relay, timers and sweeps, and makes the routes.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
     mesh_six_runtime::metrics::describe(&metrics::METRICS);
-    let Deps { db, log, sidecar, registry, config, described, mqtt } = deps;
+    let Deps { db, log, sidecar, registry, config, described, mqtt, callers } = deps;
     let background = Background::new(shutdown);
     let health = HealthState::new();
     health.not_ready("database", "not asked yet");
@@ -85,7 +87,7 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
     let subscription = Subscription::bulk(PUBSUB, TASK_RESULTS, "/results", 100, 10);
     let routes = Routes::new()
         .public(api::quick(&engine, described))
-        .public_within(api::waiting(&engine, background.token()), None)
+        .public_within(api::waiting(&engine, callers), None)
         .delivered(subscription_router(vec![(subscription, results)], app_token));
     Orchestrator { routes, info: ServiceInfo::new(ORCHESTRATOR), health, background }
 }

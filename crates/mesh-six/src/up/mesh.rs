@@ -30,6 +30,8 @@ pub(crate) struct LocalServices {
     services: Vec<(&'static str, Service)>,
     health: HealthState,
     api_token: Option<Secret>,
+    /// Ends the waits of those who wait for the end of a task.
+    callers: CancellationToken,
 }
 
 impl LocalServices {
@@ -53,7 +55,7 @@ impl LocalServices {
         let mqtt = services::mqtt()?;
         let event_logger = EventLoggerConfig::from_env(&ProcessEnv).map_err(|e| Exit::usage(e.to_string()))?;
         let grace = config::drain(&ProcessEnv).map_err(|e| Exit::usage(e.to_string()))?;
-        let storage = Storage::open(db);
+        let (storage, callers) = (Storage::open(db), CancellationToken::new());
         let parts = Parts {
             storage: Some(storage.clone()),
             model: Some(model),
@@ -61,6 +63,7 @@ impl LocalServices {
             orchestrator,
             mqtt: mqtt.clone(),
             event_logger,
+            callers: callers.clone(),
         };
         let mut services = Vec::new();
         for service in SERVICES.iter().filter(|s| s.built && !without.iter().any(|w| w == s.name)) {
@@ -72,7 +75,7 @@ impl LocalServices {
         for (name, service) in &services {
             health.depends_on(*name, service.health());
         }
-        Ok(Self { mesh, storage, mqtt, services, health, api_token })
+        Ok(Self { mesh, storage, mqtt, services, health, api_token, callers })
     }
 
     /// The public API of all services, and each service's own routes under `/_svc/{app-id}/`.
@@ -103,7 +106,8 @@ impl LocalServices {
         }
     }
 
-    /// After the shutdown token: agents drain first, while the others still take their results; then the queues.
+    /// After the shutdown token: agents drain first, while the others still take their results and tell who waits for
+    /// them; then the queues.
     pub(crate) async fn stop(self) {
         self.health.draining();
         let (agents, others): (Vec<_>, Vec<_>) =
@@ -111,6 +115,7 @@ impl LocalServices {
         for (_, agent) in agents {
             agent.ended().await;
         }
+        self.callers.cancel();
         for (_, service) in others {
             service.ended().await;
         }

@@ -88,7 +88,8 @@ impl Rig {
         let config = OrchestratorConfig { app_token: Some(mesh.app_token().to_owned()), ..config };
         let log = EventLog::start(db.clone());
         let (described, registry_too) = (Vec::new(), registry.clone());
-        let deps = Deps { db: db.clone(), log, sidecar, registry: registry_too, config, described, mqtt };
+        let callers = stop.clone();
+        let deps = Deps { db: db.clone(), log, sidecar, registry: registry_too, config, described, mqtt, callers };
         let orchestrator = start(deps, &stop);
         let (info, paths, health) =
             (orchestrator.info.clone(), orchestrator.routes.clone(), orchestrator.health.clone());

@@ -67,7 +67,8 @@ pub(super) async fn p10(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let sidecar = mesh.sidecar(ORCHESTRATOR);
     let registry = Registry::new(Arc::clone(&sidecar));
     let (db, log) = (storage.db.clone(), storage.log.clone());
-    let deps = orchestrator::Deps { db, log, sidecar, registry, config, described: Vec::new(), mqtt: None };
+    let (described, callers) = (Vec::new(), shutdown.clone());
+    let deps = orchestrator::Deps { db, log, sidecar, registry, config, described, mqtt: None, callers };
     let service = orchestrator::start(deps, &shutdown);
     let router = shell(service.info.clone(), service.routes.clone(), service.health.clone(), Auth::internal());
     mesh.attach(ORCHESTRATOR, router.clone()).await?;
