@@ -1,6 +1,7 @@
 //! The database is stopped under load: nothing lost, nothing doubled.
 
 use std::{
+    process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -106,4 +107,31 @@ async fn ten_seconds_without_a_database_lose_and_double_nothing() {
     wait_for(Duration::from_mins(1), async || (count(logged).await == calls).then_some(())).await;
     let all = "SELECT count(*) FROM mesh_six_events WHERE task_id IS NOT NULL";
     wait_for(Duration::from_mins(1), async || (count(all).await >= EVENTS_A_TASK * expected).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_hangs_is_told_by_each_service_and_afterwards_all_goes_on() {
+    let folder = mesh::data_folder();
+    let mesh = Mesh::private(folder.path(), 0, &[]);
+    let postmaster = std::fs::read_to_string(folder.path().join("data/postgres/postmaster.pid")).unwrap();
+    let postmaster = postmaster.lines().next().unwrap().to_owned();
+    // The server and all that it has started: a machine that stands still.
+    let signal = |name: &str| {
+        let script = format!("kill -{name} {postmaster} $(pgrep -P {postmaster})");
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+    };
+    let http = mesh::http();
+    let ready = async || http.get(format!("{}/readyz", mesh.url)).send().await.unwrap().text().await.unwrap();
+    signal("STOP");
+    wait_for(Duration::from_secs(30), async || {
+        let told = ready().await;
+        let both = ["orchestrator.database", "event-logger.database"].iter().all(|part| told.contains(part));
+        both.then_some(())
+    })
+    .await;
+    let task = json!({"capability": "general-query", "payload": {"query": "why?"}});
+    let refused = http.post(format!("{}/api/v1/tasks", mesh.url)).json(&task).send().await.unwrap();
+    assert_eq!(refused.status(), 503);
+    signal("CONT");
+    wait_for(Duration::from_secs(30), async || mesh.run(&["submit", "why?"]).status.success().then_some(())).await;
 }

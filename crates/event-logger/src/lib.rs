@@ -50,8 +50,8 @@ pub struct EventLogger {
 /// What the event logger counts itself.
 pub const METRICS: [Metric; 3] = [waiting::LETTERS, waiting::OLDEST, api::DECIDED];
 
-/// How often the database is asked for a sign of life and the gauges are set.
-const WATCH: Duration = Duration::from_secs(5);
+/// How often the database is asked for a sign of life and the gauges are set, and how long that may take.
+const WATCH: Duration = Duration::from_secs(2);
 
 /// Starts the upkeep of partitions and dead letters and makes the routes. `shutdown` also ends the live tails.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {

@@ -8,7 +8,7 @@ use std::{
 
 use mesh_six_core::ApiError;
 use mesh_six_db::{
-    DbResult, inbox, outbox,
+    DbError, DbResult, inbox, outbox,
     tasks::{self, Untaken},
 };
 use mesh_six_runtime::HealthState;
@@ -19,6 +19,8 @@ use crate::{engine::Engine, metrics, outage::Outage};
 
 /// Rows looked at in one sweep.
 const BATCH: i64 = 200;
+/// How long the database may take for a sign of life.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How long sent messages are kept: longer than the longest attempt.
 const KEEP: Duration = Duration::from_hours(1);
 /// How often old ones are deleted.
@@ -33,7 +35,10 @@ pub(crate) async fn run(engine: Arc<Engine>, health: HealthState, stop: Cancella
         // While the database was away nobody could renew a lease, so a lease is judged only when it has been up
         // for longer than one.
         let judge = up_since.is_some_and(|since| since.elapsed() > engine.config.agent_lease + engine.config.sweep);
-        let swept = sweep(&engine, &health, judge).await;
+        let swept = match answers(&engine).await {
+            Ok(()) => sweep(&engine, &health, judge).await,
+            Err(error) => Err(error),
+        };
         match &swept {
             Ok(()) => {
                 up_since.get_or_insert_with(Instant::now);
@@ -51,6 +56,13 @@ pub(crate) async fn run(engine: Arc<Engine>, health: HealthState, stop: Cancella
         }
         let _ = timeout(engine.config.sweep, stop.cancelled()).await;
     }
+}
+
+/// Fails where the database does not answer either, as on a machine that stands still: then a statement would wait for
+/// good.
+async fn answers(engine: &Engine) -> DbResult<()> {
+    let silent = || DbError::Unavailable(format!("no answer within {} s", ANSWER.as_secs()));
+    timeout(ANSWER, engine.db.ping()).await.map_err(|_| silent())?
 }
 
 async fn sweep(engine: &Engine, health: &HealthState, judge: bool) -> DbResult<()> {
