@@ -15,6 +15,7 @@ mod outage;
 mod readme;
 mod start_and_stop;
 mod story;
+mod submit;
 mod trace;
 mod traces;
 mod verify;

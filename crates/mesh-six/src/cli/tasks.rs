@@ -19,7 +19,7 @@ use super::{
   mesh-six submit --capability general-query --payload '{\"query\": \"...\"}' --json
   mesh-six submit --file examples/tasks.jsonl")]
 pub(crate) struct SubmitArgs {
-    /// The question; the same as --payload '{"query": ...}'
+    /// The question, - for standard input; the same as --payload '{"query": ...}'
     #[arg(required_unless_present_any = ["file", "payload"], conflicts_with_all = ["file", "payload"])]
     pub(crate) query: Option<String>,
     /// A file of tasks, one JSON object a line; - is standard input
@@ -40,7 +40,7 @@ pub(crate) struct SubmitArgs {
     /// For whom
     #[arg(long)]
     pub(crate) user: Option<String>,
-    /// The same key gives the same task
+    /// The same key gives the same task; with --file, the same key and line
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
     /// Print the task's id and do not wait

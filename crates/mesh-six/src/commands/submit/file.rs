@@ -41,7 +41,8 @@ pub(crate) async fn run(client: &Client, args: &SubmitArgs, path: &Path) -> anyh
                 if gone.load(Ordering::Relaxed) {
                     return (line, Err(Exit::unreachable("not submitted: the mesh went away")));
                 }
-                let done = wait::submit_and_wait(client, &task, None).await;
+                let key = args.idempotency_key.as_ref().map(|key| format!("{key}:{line}"));
+                let done = wait::submit_and_wait(client, &task, key.as_deref()).await;
                 if done.as_ref().is_err_and(exit::is_unreachable) {
                     gone.store(true, Ordering::Relaxed);
                 }

@@ -3,7 +3,7 @@
 mod file;
 pub(crate) mod wait;
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use mesh_six_core::{malformed, task::TaskStatus};
 use owo_colors::OwoColorize;
@@ -60,6 +60,7 @@ fn print(task: &TaskView) -> anyhow::Result<()> {
 
 fn payload(args: &SubmitArgs) -> anyhow::Result<Map<String, Value>> {
     if let Some(query) = &args.query {
+        let query = if query == "-" { &from_stdin()? } else { query };
         return Ok(Map::from_iter([("query".to_owned(), json!(query))]));
     }
     let text = args.payload.as_deref().unwrap_or("{}");
@@ -68,6 +69,16 @@ fn payload(args: &SubmitArgs) -> anyhow::Result<Map<String, Value>> {
         Ok(_) => Err(Exit::usage(r#"--payload must be a JSON object, such as '{"query": "..."}'"#)),
         Err(error) => Err(Exit::usage(format!("--payload is not JSON: {}", malformed(&error)))),
     }
+}
+
+/// A question that is piped in.
+fn from_stdin() -> anyhow::Result<String> {
+    let text = io::read_to_string(io::stdin()).map_err(|e| Exit::usage(format!("cannot read the question: {e}")))?;
+    let question = text.trim();
+    if question.is_empty() {
+        return Err(Exit::usage("QUERY is -, but standard input holds no question"));
+    }
+    Ok(question.to_owned())
 }
 
 fn body(args: &SubmitArgs, payload: &Map<String, Value>) -> Value {
