@@ -15,6 +15,7 @@ const MAX_LIMIT: i64 = 200;
 
 /// How many.
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryQuery {
     /// Attempts in the answer, 1 to 200.

@@ -15,6 +15,7 @@ const MAX_LIMIT: i64 = 200;
 
 /// Which tasks.
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Only those in this state.

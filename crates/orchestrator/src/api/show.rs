@@ -10,6 +10,7 @@ use super::{Waiting, body::TaskView, ended};
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct Wait {
     /// Seconds to wait for the end of the task, at most 900.

@@ -89,6 +89,9 @@ async fn m1_3_bad_input_is_refused_and_the_field_named() {
         ("/api/v1/tasks/01900000-0000-7000-8000-000000000000", 404, "taskId"),
         ("/api/v1/tasks/01900000-0000-7000-8000-000000000000?wait=x", 400, "wait"),
         ("/api/v1/tasks?limit=0", 400, "limit"),
+        ("/api/v1/tasks?limt=3", 400, "limt"),
+        ("/api/v1/agents/a/history?limt=3", 400, "limt"),
+        ("/api/v1/tasks/01900000-0000-7000-8000-000000000000?wiat=1", 400, "wiat"),
         ("/api/v1/tasks?status=lost", 400, "status"),
         ("/api/v1/tasks?after=x", 400, "after"),
     ] {
