@@ -35,7 +35,7 @@ pub enum LlmError {
         after: Duration,
     },
     /// No connection, or it broke before the answer began.
-    #[error("the model endpoint cannot be reached")]
+    #[error("the model endpoint cannot be reached; check LITELLM_BASE_URL (--llm-url)")]
     Unreachable {
         /// What the connection said, without the URL.
         #[source]

@@ -49,7 +49,12 @@ impl Client {
         }
         let body = response.bytes().await.unwrap_or_default();
         Err(match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(body) => body.error.into(),
+            Ok(mut body) => {
+                if status == StatusCode::UNAUTHORIZED {
+                    body.error.message.push_str("; give it with --api-token or API_TOKEN");
+                }
+                body.error.into()
+            }
             Err(_) => ApiError::new(kind(status), format!("{} answered {status}", self.target.url)).into(),
         })
     }

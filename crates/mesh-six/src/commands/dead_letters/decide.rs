@@ -125,7 +125,8 @@ fn line(decided: &Decided, what: Decision) -> String {
     match (&decided.letter, &decided.error) {
         (_, Some(error)) => format!("{}  refused: {}", short(&decided.id), output::plain(&error.message)),
         (Some(letter), None) => {
-            format!("{}  {} to {}", short(&letter.id), what.done(), output::plain(&letter.topic))
+            let way = if let Decision::Replay { .. } = what { "to" } else { "from" };
+            format!("{}  {} {way} {}", short(&letter.id), what.done(), output::plain(&letter.topic))
         }
         (None, None) => format!("{}  {}", short(&decided.id), what.done()),
     }
