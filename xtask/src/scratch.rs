@@ -16,7 +16,7 @@ use crate::steps::output;
 
 const MEMORY: &str = "/dev/shm";
 const PREFIX: &str = "mesh-six-tests-";
-/// What must be free there and in memory. A whole run was seen to hold at most 1.1 GiB at once.
+/// What must be free there and in memory. A whole run was seen to hold at most 1.8 GiB at once.
 const NEEDED_GIB: u64 = 6;
 const GIB: u64 = 1 << 30;
 

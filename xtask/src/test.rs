@@ -1,6 +1,6 @@
 //! `cargo xtask test`.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{env, fs, num::NonZero, path::Path, process::Command, thread};
 
 use anyhow::{Context, Result, bail};
 
@@ -145,6 +145,9 @@ fn test_command(options: &Options, url: &str, references: &Path) -> Command {
     let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
     command.args(&options.filter);
     command.env("TEST_DATABASE_URL", url);
+    // More than there are processors: most of a test is waiting.
+    let processors = thread::available_parallelism().map_or(2, NonZero::get);
+    command.env("RUST_TEST_THREADS", (2 * processors).to_string());
     // A failed test's own backtrace is enough, without one for each error that it looked at.
     command.env("RUST_LIB_BACKTRACE", "0");
     command.env("INSTA_UPDATE", "no").env("INSTA_SNAPSHOT_REFERENCES_FILE", references);
