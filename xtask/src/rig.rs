@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Tests that start whole rigs; more at once would only wait for each other.
-const AT_ONCE: &str = "--test-threads=3";
+const AT_ONCE: &str = "--test-threads=4";
 /// What the names of such tests say in the crates.
 const BESIDE: &str = "beside_dapr";
 
