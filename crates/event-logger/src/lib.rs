@@ -50,8 +50,10 @@ pub struct EventLogger {
 /// What the event logger counts itself.
 pub const METRICS: [Metric; 3] = [waiting::LETTERS, waiting::OLDEST, api::DECIDED];
 
-/// How often the database is asked for a sign of life and the gauges are set, and how long that may take.
+/// How often the database is asked for a sign of life and the gauges are set.
 const WATCH: Duration = Duration::from_secs(2);
+/// How long that may take.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// Starts the upkeep of partitions and dead letters and makes the routes. `shutdown` also ends the live tails.
 pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
@@ -85,10 +87,10 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> EventLogger {
 async fn watch(db: Database, log: EventLog, health: HealthState, stop: CancellationToken) {
     let mut letters = WaitingLetters::default();
     loop {
-        match tokio::time::timeout(WATCH, look(&db, &log, &mut letters)).await {
+        match tokio::time::timeout(ANSWER, look(&db, &log, &mut letters)).await {
             Ok(Ok(())) => health.ready("database"),
             Ok(Err(error)) => health.not_ready("database", error.to_string()),
-            Err(_) => health.not_ready("database", format!("no answer within {} s", WATCH.as_secs())),
+            Err(_) => health.not_ready("database", format!("no answer within {} s", ANSWER.as_secs())),
         }
         if tokio::time::timeout(WATCH, stop.cancelled()).await.is_ok() {
             return;

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    sync::atomic::AtomicBool,
     time::{Duration, Instant},
 };
 
@@ -50,6 +51,9 @@ pub(crate) struct Engine {
     /// Under which this process claims tasks and messages.
     pub(crate) claimant: Claimant,
     pub(crate) config: OrchestratorConfig,
+    /// The database does not answer: a machine that stands still, or a network that is cut. A statement would wait for
+    /// good, so nothing new is begun.
+    pub(crate) hangs: AtomicBool,
     /// For the dashboard, if it is told anything.
     mqtt: Option<Mqtt>,
     begun: Instant,
@@ -70,6 +74,7 @@ impl Engine {
             claimant: relay.claimant(),
             due: Notify::new(),
             begun: Instant::now(),
+            hangs: AtomicBool::new(false),
             db,
             log,
             registry,

@@ -87,7 +87,7 @@ pub fn start(deps: Deps, shutdown: &CancellationToken) -> Orchestrator {
     let subscription = Subscription::bulk(PUBSUB, TASK_RESULTS, "/results", 100, 10);
     let routes = Routes::new()
         .public(api::quick(&engine, described))
-        .public_within(api::waiting(&engine, callers), None)
+        .public_within(api::waiting(&engine, callers, background.token()), None)
         .delivered(subscription_router(vec![(subscription, results)], app_token));
     Orchestrator { routes, info: ServiceInfo::new(ORCHESTRATOR), health, background }
 }

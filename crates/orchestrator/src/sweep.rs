@@ -2,7 +2,7 @@
 //! died. Also the upkeep of the outbox, readiness and gauges.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use crate::{engine::Engine, metrics, outage::Outage};
 /// Rows looked at in one sweep.
 const BATCH: i64 = 200;
 /// How long the database may take for a sign of life.
-const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(3);
 /// How long sent messages are kept: longer than the longest attempt.
 const KEEP: Duration = Duration::from_hours(1);
 /// How often old ones are deleted.
@@ -61,8 +61,9 @@ pub(crate) async fn run(engine: Arc<Engine>, health: HealthState, stop: Cancella
 /// Fails where the database does not answer either, as on a machine that stands still: then a statement would wait for
 /// good.
 async fn answers(engine: &Engine) -> DbResult<()> {
-    let silent = || DbError::Unavailable(format!("no answer within {} s", ANSWER.as_secs()));
-    timeout(ANSWER, engine.db.ping()).await.map_err(|_| silent())?
+    let answer = timeout(ANSWER, engine.db.ping()).await;
+    engine.hangs.store(answer.is_err(), Ordering::Relaxed);
+    answer.map_err(|_| DbError::Unavailable(format!("no answer within {} s", ANSWER.as_secs())))?
 }
 
 async fn sweep(engine: &Engine, health: &HealthState, judge: bool) -> DbResult<()> {

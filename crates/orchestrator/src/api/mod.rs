@@ -85,11 +85,14 @@ pub(crate) fn quick(engine: &Arc<Engine>, others: Vec<utoipa::openapi::OpenApi>)
 #[derive(Clone)]
 struct Waiting {
     engine: Arc<Engine>,
+    /// Nobody may wait any more.
     stop: CancellationToken,
+    /// The service ends; what drains may still be waited for.
+    ending: CancellationToken,
 }
 
 /// Routes that may wait for a task's end; they bound that themselves.
-pub(crate) fn waiting(engine: &Arc<Engine>, stop: CancellationToken) -> Router {
+pub(crate) fn waiting(engine: &Arc<Engine>, stop: CancellationToken, ending: CancellationToken) -> Router {
     let mut routes = Router::new();
     for prefix in PREFIXES {
         routes = routes.route(&format!("{prefix}/tasks"), post(submit::submit));
@@ -97,7 +100,7 @@ pub(crate) fn waiting(engine: &Arc<Engine>, stop: CancellationToken) -> Router {
     routes
         .route("/api/v1/tasks/{taskId}", get(show::show))
         .route("/tasks/{taskId}", get(original::show))
-        .with_state(Waiting { engine: Arc::clone(engine), stop })
+        .with_state(Waiting { engine: Arc::clone(engine), stop, ending })
 }
 
 /// The task, after waiting for its end at most `seconds`.

@@ -1,5 +1,7 @@
 //! `POST /api/v1/tasks`.
 
+use std::sync::atomic::Ordering;
+
 use axum::{
     Json,
     extract::State,
@@ -46,11 +48,14 @@ pub(super) async fn submit(
     headers: HeaderMap,
     ValidJson(body): ValidJson<NewTaskBody>,
 ) -> Result<Response, HttpError> {
+    if state.engine.hangs.load(Ordering::Relaxed) {
+        return Err(ApiError::unavailable("the database does not answer; try again later").into());
+    }
     let wait = body.wait;
     let task = new_task(body, trace, client_key(&headers)?);
     let accepted = match accept(&state.engine, &task).await {
         // The agents of a mesh that is ending leave first: that is no lack of agents.
-        Err(HttpError(error)) if error.error_type == ErrorType::NoAgent && state.stop.is_cancelled() => {
+        Err(HttpError(error)) if error.error_type == ErrorType::NoAgent && state.ending.is_cancelled() => {
             return Err(ApiError::unavailable("this mesh is ending; try again when it is back").into());
         }
         accepted => accepted?,
