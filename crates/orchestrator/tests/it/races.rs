@@ -5,19 +5,24 @@ use std::collections::HashSet;
 use axum::http::Method;
 use futures_util::future::join_all;
 use mesh_six_core::ErrorType;
+use mesh_six_testing::wait_for;
 use serde_json::{Value, json};
 
 use crate::{
     agent::{Act, fine},
-    rig::{Rig, settings},
+    rig::{LONG, Rig, settings},
 };
 
 const BODY: &str = r#"{"capability": "work", "payload": {"n": 1e2}}"#;
 
+/// Posts as a client does: again where it is told that the database is too busy to say yes or no.
 async fn post(rig: &Rig, key: &str, body: &str) -> (u16, Value) {
-    let (status, _, answer) =
-        rig.call(Method::POST, "/api/v1/tasks", &[("Idempotency-Key", key)], body.to_owned()).await;
-    (status.as_u16(), answer)
+    wait_for(LONG, async || {
+        let (status, _, answer) =
+            rig.call(Method::POST, "/api/v1/tasks", &[("Idempotency-Key", key)], body.to_owned()).await;
+        (answer["error"]["type"] != "unavailable").then_some((status.as_u16(), answer))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
