@@ -59,11 +59,17 @@ pub(crate) fn test(filter: Option<&str>, scratch: &Scratch) -> Result<()> {
     Ok(())
 }
 
-/// The same program with the same arguments in a network namespace of its own, where sidecars find each other. The
-/// program that makes it has been built along with the tests.
+/// The same program with the same arguments and variables in a network namespace of its own, where sidecars find each
+/// other. The program that makes it has been built along with the tests.
 pub(crate) fn isolated(command: &Command) -> Result<Command> {
     let mut isolated = Command::new(program()?);
     isolated.arg("isolated").arg(command.get_program()).args(command.get_args()).current_dir(root());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => isolated.env(name, value),
+            None => isolated.env_remove(name),
+        };
+    }
     Ok(isolated)
 }
 
