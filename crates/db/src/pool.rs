@@ -27,7 +27,8 @@ pub type Conn = Object<AsyncPgConnection>;
 /// How long a caller waits for a free connection, and for a new one to be made.
 const CHECKOUT: Duration = Duration::from_secs(2);
 
-/// How long a plain connection may take to be made.
+/// How long a plain connection may take to be made, and a process's first one: nobody is kept waiting by it, and on a
+/// busy machine a handshake of three seconds is no reason to end.
 const PLAIN: Duration = Duration::from_secs(10);
 
 /// Where the database is and how many connections may be open.
@@ -74,10 +75,10 @@ pub struct Database {
 }
 
 impl Database {
-    /// Opens the pool and makes sure that the server answers.
+    /// Opens the pool and makes sure that the server answers; waits at most ten seconds for the connection.
     pub async fn connect(config: DbConfig) -> DbResult<Self> {
         let database = Self::lazy(config)?;
-        match database.ping().await {
+        match database.answers(PLAIN).await {
             Err(DbError::Unavailable(why)) => {
                 Err(DbError::Unavailable(format!("{}: {why}", whereabouts(&database.target.config))))
             }
@@ -129,8 +130,12 @@ impl Database {
 
     /// Asks the server for a sign of life.
     pub async fn ping(&self) -> DbResult<()> {
+        self.answers(CHECKOUT).await
+    }
+
+    async fn answers(&self, patience: Duration) -> DbResult<()> {
         use diesel_async::RunQueryDsl;
-        let mut conn = self.conn().await?;
+        let mut conn = checkout(&self.pool, patience).await?;
         diesel::sql_query("SELECT 1").execute(&mut conn).await?;
         Ok(())
     }
