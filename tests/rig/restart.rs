@@ -60,7 +60,7 @@ async fn m1_15_killed_orchestrators_go_on_with_the_remaining_time_and_a_killed_o
         rig.wait_ready(part).await.unwrap();
     }
     let (others_long, _) = post_task(&other, &task("long two", 600)).await;
-    let (others_short, _) = post_task(&other, &task("short two", 1)).await;
+    let (others_short, _) = post_task(&other, &task("short two", 5)).await;
     wait_until(SOON, async || asked(&model, "long two") == 1).await;
     rig.kill_nine(OTHER).await.unwrap();
     gate.send_replace(true);
